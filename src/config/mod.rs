@@ -1,0 +1,1 @@
+//! Process settings: `walwright.toml` with positions, the environment laid over it, checked into plain data.

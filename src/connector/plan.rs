@@ -1,0 +1,201 @@
+//! A checked connector: what map and encode compile from. Topics, events and tables refer to each other by index.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{ColumnRef, Expression, Literal, Place};
+use crate::contract::Contract;
+use crate::model::{Operation, OperationSet, TableName};
+
+/// One connector file, checked.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The file's stem: `[a-z][a-z0-9_-]{0,62}`.
+    pub name: String,
+    /// `[source] id`: who this source is, in ids and `ce_source`.
+    pub source_id: String,
+    pub topics: Vec<TopicPlan>,
+    /// In the order of the file, which is the order of the events of one change.
+    pub events: Vec<EventPlan>,
+    pub tombstones: Vec<TombstonePlan>,
+    /// One for every table that an event, a tombstone or a `[[table]]` section names.
+    pub tables: Vec<TablePlan>,
+    /// `[tables] unnamed`: what becomes of changes of tables that the file does not name.
+    pub unnamed: Unhandled,
+    pub large_transactions: LargeTransactions,
+    /// SHA-256 over all that decides which records a change yields, as hex: in the checkpoint.
+    pub mapping_hash: String,
+}
+
+/// A `[[topic]]`.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopicPlan {
+    /// The name on Kafka (`topic_prefix` included).
+    pub name: String,
+    pub key: KeyKind,
+    /// None: the topic must exist.
+    pub create: Option<TopicCreate>,
+    /// Kafka's own topic settings, for creation and check.
+    pub config: BTreeMap<String, String>,
+    pub place: Place,
+}
+
+/// How keys of a topic are written; one kind a topic.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeyKind {
+    /// UTF-8 of Postgres' text output.
+    String,
+    /// A record in Confluent's wire format, by this contract, subject `<topic>-key`.
+    Avro(Arc<Contract>),
+}
+
+/// `create = { partitions, replication }`
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicCreate {
+    pub partitions: i32,
+    pub replication: i32,
+}
+
+/// An `[[event]]`.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug)]
+pub struct EventPlan {
+    pub contract: Arc<Contract>,
+    pub table: TableName,
+    pub on: OperationSet,
+    pub when: Option<Expression>,
+    /// Index into `Plan::topics`.
+    pub topic: usize,
+    pub key: KeyPlan,
+    /// One for each field of the contract, in the contract's order.
+    pub fields: Vec<FieldPlan>,
+    /// `[event.headers]`: name and source, in the order of the names.
+    pub headers: Vec<(String, FieldPlan)>,
+    pub place: Place,
+}
+
+/// Where a record's key comes from.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeyPlan {
+    String(FieldPlan),
+    /// One for each field of the key's contract, in its order.
+    Avro(Vec<FieldPlan>),
+}
+
+/// The source of one field, with its place in the file.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldPlan {
+    /// The field's (or header's) name.
+    pub name: String,
+    pub source: FieldSource,
+    pub place: Place,
+}
+
+/// Where a field's value comes from.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug, PartialEq)]
+pub enum FieldSource {
+    /// A column, as it is.
+    Column {
+        column: ColumnRef,
+        on_null: OnNull,
+    },
+    /// A column whose text is looked up; a code that is not listed halts.
+    Map {
+        column: ColumnRef,
+        map: BTreeMap<String, String>,
+        on_null: OnNull,
+    },
+    Literal(Literal),
+    /// The contract's own default.
+    Default,
+    /// The `common.EventMeta` record.
+    Meta,
+}
+
+/// A NULL for a field that is not nullable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnNull {
+    /// Not spelled out: a nullable column is refused at `check --live`; should a NULL come all the same, halt.
+    Refuse,
+    /// `on_null = "halt"`
+    Halt,
+}
+
+/// A `[[tombstone]]`: on delete, and on rekey with the old key, before that change's events.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug)]
+pub struct TombstonePlan {
+    pub table: TableName,
+    pub topic: usize,
+    pub key: KeyPlan,
+    pub place: Place,
+}
+
+/// What is known about a table: from its `[[table]]` section or by default.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug)]
+pub struct TablePlan {
+    pub name: TableName,
+    /// Known columns that are deliberately not published.
+    pub unpublished: BTreeSet<String>,
+    pub new_columns: NewColumns,
+    /// A change that no event takes.
+    pub unmatched: Unhandled,
+    pub truncate: Unhandled,
+    pub place: Place,
+}
+
+/// What becomes of a column that neither a rule nor `unpublished` names.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewColumns {
+    Warn,
+    Halt,
+}
+
+/// What becomes of a change that no rule takes.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unhandled {
+    /// Counted as filtered under the name of the line that says so.
+    Filter,
+    Halt,
+}
+
+/// `large_transactions`: whether a transaction that outlasts a Kafka transaction may become visible in parts.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LargeTransactions {
+    Whole,
+    Split,
+}
+
+impl Plan {
+    /// The events that `table` feeds, with their indexes, in the order of the file.
+    pub fn events_of<'a>(&'a self, table: &'a TableName) -> impl Iterator<Item = (usize, &'a EventPlan)> {
+        self.events.iter().enumerate().filter(move |(_, event)| event.table == *table)
+    }
+
+    /// The tombstones that `table` feeds, with their indexes.
+    pub fn tombstones_of<'a>(&'a self, table: &'a TableName) -> impl Iterator<Item = (usize, &'a TombstonePlan)> {
+        self.tombstones.iter().enumerate().filter(move |(_, tombstone)| tombstone.table == *table)
+    }
+
+    /// The section of `table`.
+    pub fn table(&self, name: &TableName) -> Option<&TablePlan> {
+        self.tables.iter().find(|table| table.name == *name)
+    }
+}
+
+impl EventPlan {
+    /// Whether this rule fires on `operation` (its condition aside).
+    pub fn fires_on(&self, operation: Operation) -> bool {
+        self.on.contains(operation)
+    }
+}

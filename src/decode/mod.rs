@@ -1,0 +1,1 @@
+//! Stage 2: pgoutput messages over received bytes. Pure, never panics.

@@ -1,0 +1,1 @@
+//! Stage 4: rows to Avro bytes by programs compiled once for a relation version and a contract. Pure.

@@ -1,0 +1,1 @@
+//! Stage 3: which events a change yields. Pure.

@@ -1,0 +1,15 @@
+//! The vocabulary that all stages share: positions, relations, rows, changes and records. No I/O, no async.
+
+mod change;
+mod column;
+mod lsn;
+mod record;
+mod relation;
+mod row;
+
+pub use change::{Change, Operation, OperationSet};
+pub use column::{ColumnType, PG_EPOCH_UNIX_MICROS};
+pub use lsn::{Lsn, Position};
+pub use record::{Batch, Header, Record};
+pub use relation::{Column, Relation, ReplicaIdentity, TableName};
+pub use row::{Datum, Row, Slot, SlotKind};

@@ -1,0 +1,103 @@
+//! Encoded records on their way to Kafka: byte ranges of one buffer, so that a record costs no allocation.
+
+use std::ops::Range;
+
+/// One header of a record: the index of its name in the connector's list of header names, and its value in the buffer.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub name: usize,
+    pub value: Range<usize>,
+}
+
+/// One Kafka record. Ranges are of the batch's `bytes` and `headers`.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Index into the connector plan's topics.
+    pub topic: usize,
+    pub partition: i32,
+    pub key: Range<usize>,
+    /// None is a tombstone.
+    pub value: Option<Range<usize>>,
+    pub headers: Range<usize>,
+    /// The commit time of the source transaction, the record's Kafka timestamp, Unix milliseconds.
+    pub timestamp_ms: i64,
+}
+
+/// Encoded records of whole source transactions, or of a piece of a large one, in source order.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub bytes: Vec<u8>,
+    pub headers: Vec<Header>,
+    pub records: Vec<Record>,
+}
+
+impl Batch {
+    /// Empties the batch and keeps its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.headers.clear();
+        self.records.clear();
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Takes the records from index `first` on out of this batch into a new one.
+    pub fn split_off(&mut self, first: usize) -> Batch {
+        let Some(start) = self.records.get(first) else { return Batch::default() };
+        let (bytes_at, headers_at) = (start.key.start, start.headers.start);
+        let mut tail = Batch {
+            bytes: self.bytes.split_off(bytes_at),
+            headers: self.headers.split_off(headers_at),
+            records: self.records.split_off(first),
+        };
+        let back = |range: &Range<usize>, by: usize| range.start - by..range.end - by;
+        for header in &mut tail.headers {
+            header.value = back(&header.value, bytes_at);
+        }
+        for record in &mut tail.records {
+            record.key = back(&record.key, bytes_at);
+            record.value = record.value.as_ref().map(|value| back(value, bytes_at));
+            record.headers = back(&record.headers, headers_at);
+        }
+        tail
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(batch: &mut Batch, key: &str, id: &str, value: Option<&str>) {
+        let mut put = |text: &str| {
+            let start = batch.bytes.len();
+            batch.bytes.extend_from_slice(text.as_bytes());
+            start..batch.bytes.len()
+        };
+        let (key, id, value) = (put(key), put(id), value.map(put));
+        let first = batch.headers.len();
+        batch.headers.push(Header { name: 0, value: id });
+        let headers = first..batch.headers.len();
+        batch.records.push(Record { topic: 0, partition: 0, key, value, headers, timestamp_ms: 0 });
+    }
+
+    #[test]
+    fn split_off_moves_the_tail_with_all_its_bytes() {
+        let mut batch = Batch::default();
+        push(&mut batch, "k1", "id1", Some("v1"));
+        push(&mut batch, "k2", "id2", None);
+        push(&mut batch, "k3", "id3", Some("v3"));
+        let mut expected = Batch::default();
+        push(&mut expected, "k2", "id2", None);
+        push(&mut expected, "k3", "id3", Some("v3"));
+        let tail = batch.split_off(1);
+        assert_eq!((tail.bytes, tail.headers, tail.records), (expected.bytes, expected.headers, expected.records));
+        let mut head = Batch::default();
+        push(&mut head, "k1", "id1", Some("v1"));
+        assert_eq!((batch.bytes, batch.records), (head.bytes, head.records));
+    }
+}

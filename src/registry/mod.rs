@@ -1,0 +1,1 @@
+//! Client of Confluent's schema registry API.

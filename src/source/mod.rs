@@ -1,0 +1,1 @@
+//! Stage 1: bytes in, status out. The replication client, preflight and the catalog.
