@@ -16,6 +16,7 @@ pub struct At {
     pub position: Option<Position>,
 }
 
+#[allow(missing_docs, reason = "each names the one part that it sets")]
 impl At {
     pub fn connector(name: impl Into<String>) -> At {
         At { connector: Some(name.into()), ..At::default() }

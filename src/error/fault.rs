@@ -47,6 +47,7 @@ impl fmt::Display for Fault {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults(pub Vec<Fault>);
 
+#[allow(missing_docs, reason = "a list's methods")]
 impl Faults {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -46,14 +46,17 @@ impl Error {
         self
     }
 
+    /// What kind of thing went wrong.
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
 
+    /// What happened, in a sentence.
     pub fn detail(&self) -> &str {
         &self.0.detail
     }
 
+    /// Where it happened.
     pub fn place(&self) -> &At {
         &self.0.at
     }

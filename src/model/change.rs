@@ -44,6 +44,7 @@ impl Operation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OperationSet(u8);
 
+#[allow(missing_docs, reason = "a set's methods")]
 impl OperationSet {
     pub fn insert(&mut self, operation: Operation) {
         self.0 |= 1 << operation as u8;

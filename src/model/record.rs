@@ -42,6 +42,7 @@ impl Batch {
         self.records.clear();
     }
 
+    /// Whether it holds no record.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }

@@ -13,6 +13,7 @@ pub struct TableName {
 }
 
 impl TableName {
+    /// The table `schema.table`.
     pub fn new(schema: impl Into<String>, table: impl Into<String>) -> TableName {
         TableName { schema: schema.into(), table: table.into() }
     }

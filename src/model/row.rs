@@ -56,6 +56,7 @@ impl<'a> Row<'a> {
         self.slots.len()
     }
 
+    /// Whether it has no column.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }

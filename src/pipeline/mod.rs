@@ -1,1 +1,13 @@
 //! The only place that sees two stages: builds, runs, recovers and stops a connector.
+//!
+//! ```text
+//! reader thread --Frames--> assembler --Unit--> publisher thread --confirm(next_lsn)--> reader thread
+//!  (source)                 (decode, map,        (Kafka transaction: events + checkpoint)
+//!                            encode)
+//! ```
+//!
+//! Progress is one number, `next_lsn`. The assembler stamps it on each unit, the publisher writes it into the Kafka
+//! transaction of that unit's events, and only what Kafka has committed is confirmed to the slot.
+
+mod task;
+mod unit;

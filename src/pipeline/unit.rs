@@ -1,0 +1,105 @@
+//! What the assembler hands to the publisher.
+
+use crate::model::{Batch, Lsn};
+
+/// Encoded records with the position that they lead to.
+#[derive(Debug)]
+pub struct Unit {
+    pub kind: UnitKind,
+    pub batch: Batch,
+    pub tally: Tally,
+}
+
+/// How a unit joins Kafka transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitKind {
+    /// Whole source transactions.
+    Whole {
+        /// The next LSN once the records are on Kafka.
+        next_lsn: Lsn,
+    },
+    /// A piece of a transaction that is too long to gather: it gets a Kafka transaction of its own.
+    Piece {
+        /// The transaction's commit LSN.
+        commit_lsn: Lsn,
+        /// Changes of the transaction up to and including this piece.
+        changes: u64,
+        /// With the last piece: the next LSN.
+        end: Option<Lsn>,
+    },
+    /// No records: everything before `next_lsn` was received, and is on Kafka once the units before this one are.
+    Progress {
+        /// The next LSN.
+        next_lsn: Lsn,
+        /// The server waits for an answer (it may want to shut down).
+        reply_requested: bool,
+    },
+}
+
+/// Counts that become metrics when the unit is on Kafka: every change received is published or filtered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Changes received.
+    pub received: u64,
+    /// Changes that at least one event or tombstone took.
+    pub published: u64,
+    /// Events (and tombstones) by index: the plan's events first, then its tombstones.
+    pub events: Vec<u64>,
+    /// Changes filtered, by `FilterRule` as index.
+    pub filtered: [u64; FilterRule::COUNT],
+    /// Commit times of the transactions that end in this unit, microseconds since 2000-01-01 (the server's clock).
+    pub commits_us: Vec<i64>,
+}
+
+/// The named rules by which a change is filtered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterRule {
+    /// `unmatched = "filter"` of the table
+    Unmatched,
+    /// `truncate = "filter"` of the table
+    Truncate,
+    /// `[tables] unnamed = "filter"`
+    Unnamed,
+    /// Logical decoding messages: no rule takes them yet.
+    Message,
+}
+
+impl FilterRule {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+    /// All, in the order of the indexes.
+    pub const ALL: [FilterRule; FilterRule::COUNT] =
+        [FilterRule::Unmatched, FilterRule::Truncate, FilterRule::Unnamed, FilterRule::Message];
+
+    /// The label in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            FilterRule::Unmatched => "unmatched",
+            FilterRule::Truncate => "truncate",
+            FilterRule::Unnamed => "unnamed",
+            FilterRule::Message => "message",
+        }
+    }
+}
+
+impl Tally {
+    /// A tally for so many events and tombstones.
+    pub fn new(events: usize) -> Tally {
+        Tally { events: vec![0; events], ..Tally::default() }
+    }
+
+    /// Adds what `other` counted.
+    pub fn add(&mut self, other: &Tally) {
+        self.received += other.received;
+        self.published += other.published;
+        self.events.resize(self.events.len().max(other.events.len()), 0);
+        self.events.iter_mut().zip(&other.events).for_each(|(sum, count)| *sum += count);
+        self.filtered.iter_mut().zip(&other.filtered).for_each(|(sum, count)| *sum += count);
+        self.commits_us.extend_from_slice(&other.commits_us);
+    }
+
+    /// Changes that were filtered, whatever the rule.
+    pub fn filtered_total(&self) -> u64 {
+        self.filtered.iter().sum()
+    }
+}
