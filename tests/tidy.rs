@@ -1,0 +1,182 @@
+//! Style as a test: who may import whom, and how long files and functions may be.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What a top-level module may import of the crate. A stage imports only the vocabulary; `pipeline` alone sees two stages.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("error", &["model"]),
+    ("model", &[]),
+    ("contract", &["error", "model"]),
+    ("connector", &["contract", "error", "model"]),
+    ("config", &["connector", "contract", "error", "model"]),
+    ("source", &["error", "model"]),
+    ("decode", &["error", "model"]),
+    ("map", &["connector", "contract", "error", "model"]),
+    ("encode", &["connector", "contract", "error", "model"]),
+    ("registry", &["connector", "contract", "error", "model"]),
+    ("publish", &["error", "model"]),
+    ("checkpoint", &["error", "model"]),
+    (
+        "pipeline",
+        &[
+            "checkpoint", "config", "connector", "contract", "decode", "encode", "error", "map", "model", "publish",
+            "registry", "source",
+        ],
+    ),
+    ("admin", &["error", "model", "pipeline"]),
+    (
+        "cli",
+        &[
+            "admin", "checkpoint", "config", "connector", "contract", "error", "model", "pipeline", "publish",
+            "registry", "source",
+        ],
+    ),
+    ("main", &["cli"]),
+];
+
+/// Pure modules: no sockets, no clock, no runtime, no Kafka.
+const PURE: &[&str] = &["src/decode", "src/map", "src/encode", "src/model", "src/checkpoint/ledger.rs", "src/checkpoint/judge.rs"];
+const IMPURE: &[&str] = &["tokio", "rdkafka", "std::net", "std::time::Instant", "SystemTime", "std::thread", "std::fs"];
+
+const FILE_LINES_MAX: usize = 500;
+const FILE_LINES_P95: usize = 400;
+const FUNCTION_LINES_MAX: usize = 70;
+const FUNCTION_LINES_P95: usize = 45;
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let path = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_owned();
+                found.push((path, text));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The code of a file: without its `mod tests { .. }`, and empty for a file that is a tests module itself.
+fn code(path: &Path, text: &str) -> String {
+    let is_tests = path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs");
+    if is_tests { String::new() } else { text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned() }
+}
+
+fn top_module(path: &Path) -> String {
+    let part = path.components().nth(1).unwrap().as_os_str().to_str().unwrap();
+    part.trim_end_matches(".rs").to_owned()
+}
+
+#[test]
+fn modules_import_only_downwards() {
+    let may: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (path, text) in sources("src") {
+        let module = top_module(&path);
+        if module == "lib" {
+            continue;
+        }
+        let allowed = may.get(module.as_str()).unwrap_or_else(|| panic!("{module} is not in the table of imports"));
+        for (number, line) in code(&path, &text).lines().enumerate() {
+            let line = line.split("//").next().unwrap();
+            for prefix in ["crate::", "walwright::"] {
+                for rest in line.split(prefix).skip(1) {
+                    let target: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                    if target != module && !target.is_empty() && !allowed.contains(&target.as_str()) {
+                        wrong.push(format!("{}:{}: {module} imports {target}", path.display(), number + 1));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "new edges between modules:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn pure_modules_do_no_io() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources("src") {
+        if !PURE.iter().any(|pure| path.starts_with(pure)) {
+            continue;
+        }
+        for (number, line) in code(&path, &text).lines().enumerate() {
+            let line = line.split("//").next().unwrap();
+            for word in IMPURE.iter().filter(|word| line.contains(*word)) {
+                wrong.push(format!("{}:{}: {word}", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "I/O, clock or threads in pure modules:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_stay_short() {
+    let mut sizes: Vec<(usize, PathBuf)> =
+        sources("src").into_iter().map(|(path, text)| (code(&path, &text).lines().count(), path)).collect();
+    sizes.sort();
+    let (longest, path) = sizes.last().unwrap();
+    assert!(*longest <= FILE_LINES_MAX, "{} has {longest} lines, the limit is {FILE_LINES_MAX}", path.display());
+    let (p95, path) = &sizes[sizes.len() * 95 / 100];
+    assert!(*p95 <= FILE_LINES_P95, "p95 of files is {p95} lines ({}), the limit is {FILE_LINES_P95}", path.display());
+}
+
+/// Lines of each function, from `fn` to the brace that closes it at the same indentation (rustfmt's form).
+fn functions(path: &Path, text: &str) -> Vec<(usize, String)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let indent = line.len() - line.trim_start().len();
+        let is_function = line.trim_start().split(' ').take(4).any(|word| word == "fn") && !line.trim_start().starts_with("//");
+        if !is_function || line.trim_end().ends_with(';') {
+            continue;
+        }
+        let end = (start + 1..lines.len())
+            .find(|i| lines[*i].trim_end() == format!("{}}}", " ".repeat(indent)))
+            .filter(|_| !line.trim_end().ends_with('}'));
+        let length = end.map_or(1, |end| end - start + 1);
+        found.push((length, format!("{}:{}", path.display(), start + 1)));
+    }
+    found
+}
+
+#[test]
+fn functions_stay_short() {
+    let mut sizes: Vec<(usize, String)> =
+        sources("src").iter().flat_map(|(path, text)| functions(path, &code(path, text))).collect();
+    sizes.sort();
+    let (longest, place) = sizes.last().unwrap();
+    assert!(*longest <= FUNCTION_LINES_MAX, "{place} has {longest} lines, the limit is {FUNCTION_LINES_MAX}");
+    let (p95, place) = &sizes[sizes.len() * 95 / 100];
+    assert!(*p95 <= FUNCTION_LINES_P95, "p95 of functions is {p95} lines ({place}), the limit is {FUNCTION_LINES_P95}");
+}
+
+#[test]
+fn main_is_short() {
+    let lines = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/main.rs")).unwrap().lines().count();
+    assert!(lines <= 120, "main.rs has {lines} lines");
+}
+
+#[test]
+fn architecture_page_is_short() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
+    let lines = fs::read_to_string(page).unwrap().lines().count();
+    assert!(lines <= 200, "ARCHITECTURE.md has {lines} lines");
+}
+
+#[test]
+fn no_unwrap_is_excused_outside_tests() {
+    for (path, text) in sources("src") {
+        let code = code(&path, &text);
+        for word in ["allow(clippy::unwrap_used", "allow(clippy::expect_used", "expect(clippy::unwrap_used"] {
+            assert!(!code.contains(word), "{} excuses {word}", path.display());
+        }
+    }
+}
