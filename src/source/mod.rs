@@ -1,1 +1,26 @@
 //! Stage 1: bytes in, status out. The replication client, preflight and the catalog.
+//!
+//! ```text
+//! settings -> session (wire, tls, auth) -> replication commands -> stream: reader thread -> frames
+//!                                                                            ^-- confirm     |
+//!          -> sql -> catalog, preflight                                  buffers come back <-+
+//! ```
+
+mod auth;
+mod frame;
+mod frames;
+mod pace;
+mod reader;
+mod refusal;
+mod replication;
+mod session;
+mod settings;
+mod stream;
+mod tls;
+mod wire;
+
+pub use frame::{Frame, FrameIter};
+pub use frames::Frames;
+pub use replication::{Replication, SERVER_VERSION_MIN, SystemIdentity, TimelineSwitch};
+pub use settings::{Secret, SourceSettings, StreamSettings, TlsMode};
+pub use stream::Stream;

@@ -1,0 +1,112 @@
+//! Where the source is and how to reach it: plain data, already resolved from the connector file.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A value that must not be shown: its `Debug` says so and nothing else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `value` from being shown.
+    pub fn new(value: impl Into<String>) -> Secret {
+        Secret(value.into())
+    }
+
+    /// The value itself, for the handshake only.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(redacted)")
+    }
+}
+
+/// How a TCP connection is protected. Unix sockets are never encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Plain text; the connector file must spell it out.
+    Disable,
+    /// The server must present a certificate for its name, issued by `ca` (PEM), or by a root of the system.
+    #[allow(missing_docs, reason = "the variant says it")]
+    VerifyFull { ca: Option<PathBuf> },
+}
+
+/// One source database, its slot and its publication.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceSettings {
+    /// Names, IP addresses or directories of Unix sockets (a leading `/`), tried in order: the first primary is taken.
+    pub hosts: Vec<String>,
+    pub port: u16,
+    pub database: String,
+    pub user: String,
+    pub password: Option<Secret>,
+    pub tls: TlsMode,
+    pub slot: String,
+    pub publication: String,
+    /// The connector's name, for `application_name`.
+    pub connector: String,
+}
+
+impl SourceSettings {
+    /// How the sessions call themselves in `pg_stat_activity`.
+    pub(super) fn application_name(&self) -> String {
+        format!("walwright/{}", self.connector)
+    }
+}
+
+/// How the replication stream is read and kept alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// Time between status updates when nothing else asks for one; below half the server's `wal_sender_timeout`.
+    pub status_interval: Duration,
+    /// Silence after which the connection counts as dead; at half of it the server is asked for a sign of life.
+    pub receive_timeout: Duration,
+    /// Size of one buffer; a longer message makes its own buffer grow.
+    pub buffer_bytes: usize,
+    /// Number of buffers between the reader and whoever takes the frames.
+    pub buffers: usize,
+}
+
+impl StreamSettings {
+    /// The settings for a server with this `wal_sender_timeout` (zero: the server never hangs up).
+    pub fn for_wal_sender_timeout(timeout: Duration) -> StreamSettings {
+        let longest = Duration::from_secs(10);
+        let interval = if timeout.is_zero() { longest } else { longest.min(timeout / 3) };
+        StreamSettings { status_interval: interval, ..StreamSettings::default() }
+    }
+}
+
+impl Default for StreamSettings {
+    fn default() -> StreamSettings {
+        StreamSettings {
+            status_interval: Duration::from_secs(10),
+            receive_timeout: Duration::from_secs(60),
+            buffer_bytes: 256 * 1024,
+            buffers: 8,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_does_not_show() {
+        assert_eq!(format!("{:?}", Some(Secret::new("hunter2"))), "Some(Secret(redacted))");
+    }
+
+    #[test]
+    fn status_goes_out_thrice_in_the_servers_patience() {
+        let interval = |ms| StreamSettings::for_wal_sender_timeout(Duration::from_millis(ms)).status_interval;
+        assert_eq!(interval(0), Duration::from_secs(10));
+        assert_eq!(interval(60_000), Duration::from_secs(10));
+        assert_eq!(interval(2_001), Duration::from_millis(667));
+    }
+}

@@ -1,0 +1,258 @@
+//! The socket of the replication connection: TCP or Unix, in plain text or TLS. No other file of this program knows it.
+//! Blocking with a timeout until `start_streaming`, non-blocking afterwards.
+#![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustls::{ClientConfig, ClientConnection};
+
+use super::tls;
+use crate::error::{Error, Kind, Result};
+
+/// Time for one address to answer a TCP connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Sent data that stays unacknowledged for so long ends the connection (TCP_USER_TIMEOUT).
+const USER_TIMEOUT_MS: u32 = 60_000;
+/// Bytes of TLS records that are read from the socket at once.
+const RECORDS_BYTES: usize = 64 * 1024;
+/// SSLRequest: its length and the code 1234.5679 (Postgres docs, "Message Formats").
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xD2, 0x16, 0x2F];
+
+/// One connection to a server.
+pub(super) struct Wire {
+    socket: Socket,
+    tls: Option<Box<Tls>>,
+    /// Bytes that the socket has not taken yet (plain text only; TLS queues its own).
+    unsent: Vec<u8>,
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+struct Tls {
+    connection: ClientConnection,
+    records: Vec<u8>,
+    /// What of `records` was received and not yet taken by `connection`.
+    received: Range<usize>,
+}
+
+impl Wire {
+    /// Connects to `host`, a name, an address or, with a leading `/`, the directory of a Unix socket, and does the TLS
+    /// handshake where `tls` is given (never on a Unix socket).
+    pub(super) fn connect(host: &str, port: u16, tls: Option<ClientConfig>, timeout: Duration) -> Result<Wire> {
+        let broken = |error: io::Error| unreachable(host, port, error);
+        let socket = if host.starts_with('/') {
+            Socket::Unix(UnixStream::connect(format!("{host}/.s.PGSQL.{port}")).map_err(broken)?)
+        } else {
+            Socket::Tcp(connect_tcp(host, port).map_err(broken)?)
+        };
+        let mut wire = Wire { socket, tls: None, unsent: Vec::new() };
+        wire.set_timeout(timeout).map_err(broken)?;
+        match tls {
+            Some(config) if !host.starts_with('/') => wire.encrypt(host, port, config)?,
+            _ => {}
+        }
+        Ok(wire)
+    }
+
+    fn encrypt(&mut self, host: &str, port: u16, config: ClientConfig) -> Result<()> {
+        let broken = |error: io::Error| unreachable(host, port, error);
+        self.socket.write_all(&SSL_REQUEST).map_err(broken)?;
+        // Exactly one byte is read in plain text, so nothing that was slipped in before the handshake is ever believed.
+        let mut answer = [0; 1];
+        self.socket.read_exact(&mut answer).map_err(broken)?;
+        if answer != *b"S" {
+            let detail = format!("{host}:{port} does not offer TLS; turn ssl on in Postgres, or spell out tls = \"disable\"");
+            return Err(Error::new(Kind::ServerSetting, detail));
+        }
+        let mut connection = ClientConnection::new(Arc::new(config), tls::server_name(host)?)
+            .map_err(|error| broken(io::Error::other(error)))?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut self.socket).map_err(broken)?;
+        }
+        self.tls = Some(Box::new(Tls { connection, records: vec![0; RECORDS_BYTES], received: 0..0 }));
+        Ok(())
+    }
+
+    /// The certificate that the server presented; None in plain text.
+    pub(super) fn server_certificate(&self) -> Option<&[u8]> {
+        let certificates = self.tls.as_ref()?.connection.peer_certificates()?;
+        certificates.first().map(AsRef::as_ref)
+    }
+
+
+    /// How long one read or write may block, before streaming.
+    pub(super) fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        // Zero would mean forever.
+        let timeout = Some(timeout.max(Duration::from_millis(1)));
+        match &self.socket {
+            Socket::Tcp(socket) => socket.set_read_timeout(timeout).and_then(|()| socket.set_write_timeout(timeout)),
+            Socket::Unix(socket) => socket.set_read_timeout(timeout).and_then(|()| socket.set_write_timeout(timeout)),
+        }
+    }
+
+    /// From here on nothing blocks but `wait`.
+    pub(super) fn start_streaming(&self) -> io::Result<()> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.set_nonblocking(true),
+            Socket::Unix(socket) => socket.set_nonblocking(true),
+        }
+    }
+
+    /// Reads once. `WouldBlock`: nothing is there (also nothing decrypted); 0: the server closed the connection.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.socket.read(into),
+            Some(tls) => tls.read(&mut self.socket, into),
+        }
+    }
+
+    /// Queues `bytes` and sends what the socket takes.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.tls {
+            None => self.unsent.extend_from_slice(bytes),
+            Some(tls) => tls.connection.writer().write_all(bytes)?,
+        }
+        self.flush()
+    }
+
+    /// Sends what is queued, as far as the socket takes it.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        while self.has_unsent() {
+            let sent = match &mut self.tls {
+                None => self.socket.write(&self.unsent),
+                Some(tls) => tls.connection.write_tls(&mut self.socket),
+            };
+            match sent {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) if self.tls.is_none() => drop(self.unsent.drain(..count)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether queued bytes wait for the socket.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.connection.wants_write())
+    }
+
+    /// Blocks until `wake` is readable (then true), queued bytes can be sent, `timeout` is over or, where `readable`
+    /// asks for it, the server has sent something.
+    pub(super) fn wait(&self, wake: BorrowedFd<'_>, readable: bool, timeout: Duration) -> io::Result<bool> {
+        let mut events = PollFlags::empty();
+        events.set(PollFlags::IN, readable);
+        events.set(PollFlags::OUT, self.has_unsent());
+        let mut both = [
+            PollFd::from_borrowed_fd(wake, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.socket.as_fd(), events),
+        ];
+        // A socket that is not asked about would still report a hang-up, over and over.
+        let asked = if events.is_empty() { both.get_mut(..1).unwrap_or_default() } else { &mut both };
+        match poll(asked, Timespec::try_from(timeout).ok().as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(both.first().is_some_and(|wake| !wake.revents().is_empty())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A connection whose other end a test plays.
+    #[cfg(test)]
+    pub(super) fn over(socket: UnixStream) -> Wire {
+        Wire { socket: Socket::Unix(socket), tls: None, unsent: Vec::new() }
+    }
+}
+
+/// The error of a connection to `host` that failed or broke.
+pub(super) fn unreachable(host: &str, port: u16, error: io::Error) -> Error {
+    let place = if host.starts_with('/') { format!("{host}/.s.PGSQL.{port}") } else { format!("{host}:{port}") };
+    Error::new(Kind::PostgresUnreachable, format!("no connection to {place}: {error}")).because(error)
+}
+
+fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(socket) => {
+                keep_alive(&socket)?;
+                return Ok(socket);
+            }
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// A peer that vanished without a word is noticed within about a minute, idle or not.
+fn keep_alive(socket: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, Duration::from_secs(30))?;
+    sockopt::set_tcp_keepintvl(socket, Duration::from_secs(10))?;
+    sockopt::set_tcp_keepcnt(socket, 3)?;
+    Ok(sockopt::set_tcp_user_timeout(socket, USER_TIMEOUT_MS)?)
+}
+
+impl Tls {
+    fn read(&mut self, socket: &mut Socket, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.connection.reader().read(into) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+            if self.received.is_empty() {
+                let count = socket.read(&mut self.records)?;
+                if count == 0 {
+                    return Ok(0);
+                }
+                self.received = 0..count;
+            }
+            let mut records = self.records.get(self.received.clone()).unwrap_or_default();
+            self.received.start += self.connection.read_tls(&mut records)?;
+            self.connection.process_new_packets().map_err(io::Error::other)?;
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.read(into),
+            Socket::Unix(socket) => socket.read(into),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.write(bytes),
+            Socket::Unix(socket) => socket.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Tcp(socket) => socket.as_fd(),
+            Socket::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
