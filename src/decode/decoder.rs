@@ -14,8 +14,8 @@ use crate::model::{Change, Operation, Relation, Row, Slot};
 pub struct Decoder {
     relations: Relations,
     old: Vec<Slot>,
-    new: Vec<Slot>,
-    truncated: Vec<usize>,
+    pub(super) new: Vec<Slot>,
+    pub(super) truncated: Vec<usize>,
 }
 
 impl Decoder {
@@ -111,11 +111,7 @@ impl Decoder {
             self.truncated.push(relation);
         }
         reader.end()?;
-        Ok(Message::Truncate {
-            relations: &self.truncated,
-            cascade: flags & 1 != 0,
-            restart_identity: flags & 2 != 0,
-        })
+        Ok(Message::Truncate { relations: &self.truncated, cascade: flags & 1 != 0, restart_identity: flags & 2 != 0 })
     }
 }
 

@@ -84,8 +84,7 @@ fn read_column(reader: &mut Reader<'_>, identity: ReplicaIdentity) -> Result<Col
     let in_identity = reader.u8()? & 1 != 0;
     let name = reader.text()?.to_owned();
     let (type_oid, modifier) = (reader.u32()?, reader.i32()?);
-    let kind =
-        ColumnType::builtin(type_oid, modifier).unwrap_or_else(|| ColumnType::Other(format!("type {type_oid}")));
+    let kind = ColumnType::builtin(type_oid, modifier).unwrap_or_else(|| ColumnType::Other(format!("type {type_oid}")));
     let in_key = in_identity && identity != ReplicaIdentity::Full;
     Ok(Column { name, type_oid, modifier, kind, in_identity, in_key })
 }

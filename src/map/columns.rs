@@ -1,0 +1,60 @@
+//! The columns that rules name.
+
+use std::collections::BTreeSet;
+
+use crate::connector::{ColumnRef, EventPlan, FieldPlan, FieldSource, KeyPlan, Node, NodeKind, Plan};
+use crate::model::Relation;
+
+/// The fields of a key.
+pub(super) fn key_fields(key: &KeyPlan) -> &[FieldPlan] {
+    match key {
+        KeyPlan::String(field) => std::slice::from_ref(field),
+        KeyPlan::Avro(fields) => fields,
+    }
+}
+
+/// Everything of an event that comes from somewhere: key, fields, headers.
+pub(super) fn sources(event: &EventPlan) -> impl Iterator<Item = &FieldPlan> {
+    key_fields(&event.key).iter().chain(&event.fields).chain(event.headers.iter().map(|(_, field)| field))
+}
+
+/// The column that a field comes from.
+pub(super) fn column_of(field: &FieldPlan) -> Option<&ColumnRef> {
+    match &field.source {
+        FieldSource::Column { column, .. } | FieldSource::Map { column, .. } => Some(column),
+        FieldSource::Literal(_) | FieldSource::Default | FieldSource::Meta => None,
+    }
+}
+
+/// The table's columns that neither a rule nor `unpublished` names, in the table's order; none for a table that the
+/// connector file does not name.
+pub fn unknown_columns(plan: &Plan, relation: &Relation) -> Vec<String> {
+    let Some(table) = plan.table(&relation.name) else { return Vec::new() };
+    let mut named: BTreeSet<&str> = table.unpublished.iter().map(String::as_str).collect();
+    for (_, event) in plan.events_of(&relation.name) {
+        named.extend(sources(event).filter_map(column_of).map(|column| column.name.as_str()));
+        if let Some(when) = &event.when {
+            name_columns(&when.root, &mut named);
+        }
+    }
+    for (_, tombstone) in plan.tombstones_of(&relation.name) {
+        let columns = key_fields(&tombstone.key).iter().filter_map(column_of);
+        named.extend(columns.map(|column| column.name.as_str()));
+    }
+    let unknown = relation.columns.iter().filter(|column| !named.contains(column.name.as_str()));
+    unknown.map(|column| column.name.clone()).collect()
+}
+
+fn name_columns<'n>(node: &'n Node, named: &mut BTreeSet<&'n str>) {
+    match &node.kind {
+        NodeKind::Column(ColumnRef { name, .. }) | NodeKind::Changed(name) => {
+            named.insert(name);
+        }
+        NodeKind::Literal(_) => {}
+        NodeKind::Not(inner) | NodeKind::In(inner, _) => name_columns(inner, named),
+        NodeKind::And(left, right) | NodeKind::Or(left, right) | NodeKind::Compare(_, left, right) => {
+            name_columns(left, named);
+            name_columns(right, named);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Ids and sequences: texts that spell a record's parts, so that the same input always has the same id.
+
+use crate::model::{Lsn, Position, TableName};
+
+/// What the ids of one rule's records on one table version have in common; only LSN and count are written per record.
+///
+/// `<source id>:<epoch>:<commit lsn>:<schema.table>:<k>:<contract path>`, where k counts the table's changes in the
+/// transaction from 0, and a tombstone has its topic in the contract's place. In each part `%`, `:` and bytes outside
+/// 0x21..0x7e are percent-encoded (RFC 3986, section 2.1), in the schema's name also `.`, so that no two records share
+/// an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    head: Vec<u8>,
+    table: Vec<u8>,
+    rule: Vec<u8>,
+}
+
+impl Identity {
+    /// `rule` is the event's contract path, for a tombstone its topic.
+    pub fn new(source_id: &str, epoch: u32, table: &TableName, rule: &str) -> Identity {
+        let mut head = Vec::new();
+        encode(source_id, b":%", &mut head);
+        head.push(b':');
+        write_decimal(epoch.into(), &mut head);
+        head.push(b':');
+        let mut name = vec![b':'];
+        encode(&table.schema, b":%.", &mut name);
+        name.push(b'.');
+        encode(&table.table, b":%", &mut name);
+        name.push(b':');
+        let mut tail = vec![b':'];
+        encode(rule, b":%", &mut tail);
+        Identity { head, table: name, rule: tail }
+    }
+
+    /// Appends the id of the record that this rule makes of the table's change number `k` (from 0) of the transaction
+    /// that commits at `lsn`.
+    pub fn write(&self, lsn: Lsn, k: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head);
+        write_hex(lsn.0 >> 32, out);
+        out.push(b'/');
+        write_hex(lsn.0 & 0xFFFF_FFFF, out);
+        out.extend_from_slice(&self.table);
+        write_decimal(k, out);
+        out.extend_from_slice(&self.rule);
+    }
+}
+
+/// Appends `EEEEEEEE-LLLLLLLLLLLLLLLL-NNNNNNNNNN-RRRRRRRRRR`: epoch, LSN, place in the transaction and reads before it
+/// in upper-case hex, of one length, so that the order of the bytes is that of the source. Places stop at 2^40 - 1; a
+/// change itself has all ones as its last part, reads stay below.
+pub fn write_sequence(position: &Position, out: &mut Vec<u8>) {
+    const LAST: u64 = 0xFF_FFFF_FFFF;
+    let reads = if position.r == u64::MAX { LAST } else { position.r.min(LAST - 1) };
+    write_fixed(position.epoch.into(), 8, out);
+    for (value, digits) in [(position.lsn.0, 16), (position.n.min(LAST), 10), (reads, 10)] {
+        out.push(b'-');
+        write_fixed(value, digits, out);
+    }
+}
+
+fn encode(part: &str, reserved: &[u8], out: &mut Vec<u8>) {
+    for byte in part.bytes() {
+        if (0x21..=0x7E).contains(&byte) && !reserved.contains(&byte) {
+            out.push(byte);
+        } else {
+            out.push(b'%');
+            write_fixed(byte.into(), 2, out);
+        }
+    }
+}
+
+/// The last `digits` hex digits.
+fn write_fixed(value: u64, digits: u32, out: &mut Vec<u8>) {
+    for digit in (0..digits).rev() {
+        let nibble = (value >> (4 * digit) & 0xF) as u8;
+        out.push(nibble + if nibble < 10 { b'0' } else { b'A' - 10 });
+    }
+}
+
+/// Hex without leading zeros, as Postgres writes each half of an LSN.
+fn write_hex(value: u64, out: &mut Vec<u8>) {
+    let bits = 64 - value.leading_zeros();
+    write_fixed(value, bits.div_ceil(4).max(1), out);
+}
+
+fn write_decimal(value: u64, out: &mut Vec<u8>) {
+    let start = out.len();
+    let mut rest = value;
+    loop {
+        out.push(b'0' + (rest % 10) as u8);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if let Some(digits) = out.get_mut(start..) {
+        digits.reverse();
+    }
+}
