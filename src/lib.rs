@@ -16,6 +16,8 @@ pub mod config;
 pub mod connector;
 pub mod contract;
 
+pub mod kafka;
+
 pub mod source;
 
 pub mod decode;

@@ -21,23 +21,43 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
-            "checkpoint", "config", "connector", "contract", "decode", "encode", "error", "map", "model", "publish",
-            "registry", "source",
+            "checkpoint",
+            "config",
+            "connector",
+            "contract",
+            "decode",
+            "encode",
+            "error",
+            "map",
+            "model",
+            "publish",
+            "registry",
+            "source",
         ],
     ),
     ("admin", &["error", "model", "pipeline"]),
     (
         "cli",
         &[
-            "admin", "checkpoint", "config", "connector", "contract", "error", "model", "pipeline", "publish",
-            "registry", "source",
+            "admin",
+            "checkpoint",
+            "config",
+            "connector",
+            "contract",
+            "error",
+            "model",
+            "pipeline",
+            "publish",
+            "registry",
+            "source",
         ],
     ),
     ("main", &["cli"]),
 ];
 
 /// Pure modules: no sockets, no clock, no runtime, no Kafka.
-const PURE: &[&str] = &["src/decode", "src/map", "src/encode", "src/model", "src/checkpoint/ledger.rs", "src/checkpoint/judge.rs"];
+const PURE: &[&str] =
+    &["src/decode", "src/map", "src/encode", "src/model", "src/checkpoint/ledger.rs", "src/checkpoint/judge.rs"];
 const IMPURE: &[&str] = &["tokio", "rdkafka", "std::net", "std::time::Instant", "SystemTime", "std::thread", "std::fs"];
 
 const FILE_LINES_MAX: usize = 500;
@@ -134,7 +154,8 @@ fn functions(path: &Path, text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (start, line) in lines.iter().enumerate() {
         let indent = line.len() - line.trim_start().len();
-        let is_function = line.trim_start().split(' ').take(4).any(|word| word == "fn") && !line.trim_start().starts_with("//");
+        let is_function =
+            line.trim_start().split(' ').take(4).any(|word| word == "fn") && !line.trim_start().starts_with("//");
         if !is_function || line.trim_end().ends_with(';') {
             continue;
         }

@@ -6,20 +6,23 @@ use super::{Error, Kind};
 
 impl From<KafkaError> for Error {
     fn from(error: KafkaError) -> Error {
-        let kind = classify(&error);
-        Error::new(kind, error.to_string())
+        // librdkafka repeats a refused value in its message, and it may be a secret.
+        if let KafkaError::ClientConfig(_, _, name, _) = &error {
+            let detail = format!("the Kafka client refuses the name or the value of its option {name}");
+            return Error::new(Kind::KafkaSetting, detail);
+        }
+        Error::new(classify(&error), error.to_string())
     }
 }
 
 fn classify(error: &KafkaError) -> Kind {
     if let KafkaError::Transaction(cause) = error {
-        return if cause.is_fatal() || cause.txn_requires_abort() {
-            Kind::KafkaTransaction
-        } else {
-            of_code(cause.code())
-        };
+        let kind = of_code(cause.code());
+        // What a person must mend keeps its kind; else a fatal or abortable error is the recovery path's.
+        let passing = matches!(kind, Kind::KafkaUnreachable | Kind::KafkaTransaction);
+        return if passing && (cause.is_fatal() || cause.txn_requires_abort()) { Kind::KafkaTransaction } else { kind };
     }
-    if matches!(error, KafkaError::ClientConfig(..)) {
+    if matches!(error, KafkaError::ClientCreation(_)) {
         return Kind::KafkaSetting;
     }
     error.rdkafka_error_code().map_or(Kind::KafkaUnreachable, of_code)
@@ -40,9 +43,17 @@ fn of_code(code: RDKafkaErrorCode) -> Kind {
         | Code::InvalidConfig
         | Code::PolicyViolation
         | Code::InvalidReplicationFactor => Kind::KafkaSetting,
-        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::InvalidTransactionalState => {
-            Kind::KafkaTransaction
-        }
+        Code::Fenced
+        | Code::Fatal
+        | Code::State
+        | Code::PurgeQueue
+        | Code::PurgeInflight
+        | Code::ProducerFenced
+        | Code::InvalidProducerEpoch
+        | Code::InvalidProducerIdMapping
+        | Code::InvalidTransactionalState
+        | Code::OutOfOrderSequenceNumber
+        | Code::UnknownProducerId => Kind::KafkaTransaction,
         _ => Kind::KafkaUnreachable,
     }
 }

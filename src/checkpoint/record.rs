@@ -1,0 +1,185 @@
+//! The records of the checkpoint topic: JSON, a version in each, read strictly.
+//!
+//! The version is read before anything else, so that a record of a newer Walwright is named as such; an unknown field
+//! is refused, since what it means for the position cannot be guessed.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+use crate::model::Lsn;
+
+/// The key of the checkpoint.
+pub const CHECKPOINT: &str = "checkpoint";
+/// The key of the intent to create a slot.
+pub const INTENT: &str = "intent";
+/// The key of the takeover record.
+pub const TAKEOVER: &str = "takeover";
+/// What keys of snapshot ranges begin with.
+const PROGRESS: &str = "progress/";
+
+/// The version that this program writes, and the newest that it reads.
+const VERSION: u32 = 1;
+/// A record is at most so long; ours have some hundred bytes and a few for each topic.
+const BYTES_MAX: usize = 1 << 20;
+
+/// How events are delivered.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    ExactlyOnce,
+    AtLeastOnce,
+}
+
+/// Everything before `next_lsn` is on Kafka.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// The format's version.
+    pub version: u32,
+    /// Grows when an operator accepts a gap.
+    pub epoch: u32,
+    /// Exclusive: replay drops a transaction if and only if its commit LSN is below.
+    pub next_lsn: Lsn,
+    /// The timeline of the server that `next_lsn` lies on.
+    pub timeline: u32,
+    /// The cluster's system identifier, as text since it exceeds what JSON numbers hold exactly.
+    pub system_identifier: String,
+    /// How the events before it were delivered.
+    pub delivery: Delivery,
+    /// The partition count in use, by topic.
+    pub partitions: BTreeMap<String, i32>,
+    /// Hash of all that decides which records a change yields.
+    pub mapping: String,
+    /// A large transaction of which a part is on Kafka (`large_transactions = "split"`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<Partial>,
+}
+
+/// The published part of a split transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partial {
+    /// The transaction's commit LSN.
+    pub commit_lsn: Lsn,
+    /// Its first so many changes are on Kafka.
+    pub changes: u64,
+}
+
+/// Written before a slot is created, so that a crash in between is told from a slot that someone else made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intent {
+    /// The format's version.
+    pub version: u32,
+    /// The slot's name.
+    pub slot: String,
+    /// The cluster on which it is to be created.
+    pub system_identifier: String,
+}
+
+/// Written by whoever takes a connector over; the newest one names its owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Takeover {
+    /// The format's version.
+    pub version: u32,
+    /// Drawn at each start of a connector.
+    pub instance: String,
+}
+
+/// What the checkpoint topic says: the newest record of each key.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    pub checkpoint: Option<Checkpoint>,
+    pub intent: Option<Intent>,
+    pub takeover: Option<Takeover>,
+}
+
+impl Checkpoint {
+    /// The version that new records carry.
+    pub const VERSION: u32 = VERSION;
+
+    /// As written to the topic.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        to_json(self)
+    }
+}
+
+impl Intent {
+    /// A new intent.
+    pub fn new(slot: &str, system_identifier: &str) -> Intent {
+        Intent { version: VERSION, slot: slot.to_owned(), system_identifier: system_identifier.to_owned() }
+    }
+
+    /// As written to the topic.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        to_json(self)
+    }
+}
+
+impl Takeover {
+    /// A takeover by this instance.
+    pub fn new(instance: &str) -> Takeover {
+        Takeover { version: VERSION, instance: instance.to_owned() }
+    }
+
+    /// As written to the topic.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        to_json(self)
+    }
+}
+
+impl State {
+    /// Takes in one record of the topic, in their order. None is a tombstone.
+    pub fn apply(&mut self, key: Option<&[u8]>, value: Option<&[u8]>, offset: i64) -> Result<()> {
+        let key = key.and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default();
+        let read = |what: &str| unreadable(offset, &format!("{what} of key {key:?}"));
+        match key {
+            CHECKPOINT => self.checkpoint = parse(value, offset)?,
+            INTENT => self.intent = parse(value, offset)?,
+            TAKEOVER => self.takeover = parse(value, offset)?,
+            // Progress of snapshots, of which this version has none.
+            _ if key.starts_with(PROGRESS) => {}
+            _ if value.is_none() => {}
+            _ => return Err(read("a record")),
+        }
+        Ok(())
+    }
+}
+
+fn to_json<T: Serialize>(record: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(record).map_err(|error| Error::new(Kind::Bug, "a checkpoint record has no JSON").because(error))
+}
+
+fn parse<T: DeserializeOwned>(value: Option<&[u8]>, offset: i64) -> Result<Option<T>> {
+    let Some(value) = value else { return Ok(None) };
+    if value.len() > BYTES_MAX {
+        return Err(unreadable(offset, &format!("a record of {} bytes", value.len())));
+    }
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let Versioned { version } = from_json(value, offset)?;
+    if version == 0 || version > VERSION {
+        let what = format!("a record of format version {version} (this program reads up to {VERSION})");
+        return Err(unreadable(offset, &what));
+    }
+    from_json(value, offset).map(Some)
+}
+
+fn from_json<T: DeserializeOwned>(value: &[u8], offset: i64) -> Result<T> {
+    serde_json::from_slice(value).map_err(|error| unreadable(offset, "a record that is damaged").because(error))
+}
+
+fn unreadable(offset: i64, what: &str) -> Error {
+    Error::new(Kind::CheckpointUnreadable, format!("offset {offset} holds {what}"))
+}
+
+#[cfg(test)]
+mod tests;

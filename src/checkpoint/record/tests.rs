@@ -1,0 +1,104 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn checkpoint() -> Checkpoint {
+    Checkpoint {
+        version: 1,
+        epoch: 0,
+        next_lsn: Lsn(0x16_B374_D848),
+        timeline: 1,
+        system_identifier: "7438201650283190321".to_owned(),
+        delivery: Delivery::ExactlyOnce,
+        partitions: BTreeMap::from([("oms.orders".to_owned(), 12)]),
+        mapping: "ab12".to_owned(),
+        partial: None,
+    }
+}
+
+const GOLDEN: &str = concat!(
+    r#"{"version":1,"epoch":0,"next_lsn":"16/B374D848","timeline":1,"system_identifier":"7438201650283190321","#,
+    r#""delivery":"exactly_once","partitions":{"oms.orders":12},"mapping":"ab12"}"#
+);
+
+fn apply(state: &mut State, key: &str, value: Option<&str>) -> Result<()> {
+    state.apply(Some(key.as_bytes()), value.map(str::as_bytes), 7)
+}
+
+#[test]
+fn the_checkpoint_is_written_like_this() {
+    assert_eq!(String::from_utf8(checkpoint().to_json().unwrap()).unwrap(), GOLDEN);
+    let partial = Some(Partial { commit_lsn: Lsn(1), changes: 5 });
+    let split = Checkpoint { partial, ..checkpoint() }.to_json().unwrap();
+    assert!(String::from_utf8(split).unwrap().ends_with(r#","partial":{"commit_lsn":"0/1","changes":5}}"#));
+    assert_eq!(
+        String::from_utf8(Intent::new("s", "1").to_json().unwrap()).unwrap(),
+        r#"{"version":1,"slot":"s","system_identifier":"1"}"#
+    );
+    assert_eq!(
+        String::from_utf8(Takeover::new("0f").to_json().unwrap()).unwrap(),
+        r#"{"version":1,"instance":"0f"}"#
+    );
+}
+
+#[test]
+fn the_newest_record_of_each_key_counts() {
+    let mut state = State::default();
+    apply(&mut state, "intent", Some(r#"{"version":1,"slot":"s","system_identifier":"1"}"#)).unwrap();
+    apply(&mut state, "checkpoint", Some(&GOLDEN.replace("16/B374D848", "0/1"))).unwrap();
+    apply(&mut state, "checkpoint", Some(GOLDEN)).unwrap();
+    apply(&mut state, "intent", None).unwrap();
+    apply(&mut state, "takeover", Some(r#"{"version":1,"instance":"a"}"#)).unwrap();
+    apply(&mut state, "progress/public.orders/0", Some("anything")).unwrap();
+    apply(&mut state, "gone", None).unwrap();
+    assert_eq!(state.checkpoint, Some(checkpoint()));
+    assert_eq!(state.intent, None);
+    assert_eq!(state.takeover, Some(Takeover::new("a")));
+}
+
+#[test]
+fn what_cannot_be_understood_is_named() {
+    for (key, value, detail) in [
+        ("checkpoint", r#"{"version":2,"anything":1}"#, "format version 2 (this program reads up to 1)"),
+        ("checkpoint", r#"{"version":0}"#, "format version 0"),
+        ("checkpoint", "garbage", "a record that is damaged"),
+        ("checkpoint", r#"{"version":1}"#, "a record that is damaged"),
+        ("checkpoint", &GOLDEN.replace("}}", r#"},"more":1}"#), "damaged"),
+        ("checkpoint", &GOLDEN.replace("16/B374D848", "5"), "damaged"),
+        ("takeover", r#"{"version":1,"instance":"a","more":1}"#, "damaged"),
+        ("other", "x", r#"a record of key "other""#),
+        ("", "x", r#"a record of key """#),
+    ] {
+        let error = apply(&mut State::default(), key, Some(value)).unwrap_err();
+        assert_eq!(error.kind(), Kind::CheckpointUnreadable, "{key} {value}");
+        assert!(error.detail().starts_with("offset 7 holds "), "{error}");
+        assert!(error.detail().contains(detail), "{error}");
+    }
+    let long = format!(r#"{{"version":1,"instance":"{}"}}"#, "x".repeat(BYTES_MAX));
+    let error = apply(&mut State::default(), "takeover", Some(&long)).unwrap_err();
+    assert_eq!(error.kind(), Kind::CheckpointUnreadable);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_refused(key in "checkpoint|intent|takeover|x", value in prop::collection::vec(any::<u8>(), 0..200)) {
+        let result = State::default().apply(Some(key.as_bytes()), Some(&value), 0);
+        prop_assert!(result.is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_read(epoch: u32, next: u64, timeline: u32, count in 1..1000i32, changes: Option<u64>) {
+        let written = Checkpoint {
+            epoch,
+            next_lsn: Lsn(next),
+            timeline,
+            delivery: Delivery::AtLeastOnce,
+            partitions: BTreeMap::from([("t".to_owned(), count)]),
+            partial: changes.map(|changes| Partial { commit_lsn: Lsn(next), changes }),
+            ..checkpoint()
+        };
+        let mut state = State::default();
+        state.apply(Some(b"checkpoint"), Some(&written.to_json().unwrap()), 0).unwrap();
+        prop_assert_eq!(state.checkpoint, Some(written));
+    }
+}

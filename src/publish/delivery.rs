@@ -1,0 +1,137 @@
+//! What the broker acknowledged: one counter that the delivery callback moves and that a sender can wait for.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+
+use crate::error::{At, Error, Kind};
+use crate::kafka::Context;
+
+/// Nobody waits.
+const NONE: u64 = u64::MAX;
+
+/// The context of a producer. The callback runs on the producer's polling thread, once a record.
+pub(super) struct Deliveries {
+    pub(super) context: Context,
+    /// Records that were acknowledged or failed, since the producer exists.
+    done: AtomicU64,
+    /// The value of `done` for which a sender waits.
+    wanted: AtomicU64,
+    failed: AtomicBool,
+    first_error: Mutex<Option<Failure>>,
+    arrived: Condvar,
+}
+
+struct Failure {
+    error: KafkaError,
+    topic: String,
+}
+
+impl Deliveries {
+    pub(super) fn new() -> Deliveries {
+        Deliveries {
+            context: Context::default(),
+            done: AtomicU64::new(0),
+            wanted: AtomicU64::new(NONE),
+            failed: AtomicBool::new(false),
+            first_error: Mutex::new(None),
+            arrived: Condvar::new(),
+        }
+    }
+
+    /// Records that were acknowledged or failed.
+    pub(super) fn done(&self) -> u64 {
+        self.done.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many are done, one has failed, or `until`; true where all are done.
+    pub(super) fn wait(&self, wanted: u64, until: Instant) -> bool {
+        let mut guard = self.lock();
+        loop {
+            // The order of these two against the callback's two loses no wake-up: either it sees `wanted`, or this
+            // sees `done`. While this holds the lock, its notification waits.
+            self.wanted.store(wanted, Ordering::SeqCst);
+            let timeout = until.saturating_duration_since(Instant::now());
+            if self.done() >= wanted || self.failed() || timeout.is_zero() {
+                self.wanted.store(NONE, Ordering::SeqCst);
+                return self.done() >= wanted;
+            }
+            guard = self.arrived.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    pub(super) fn failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    /// The first record that failed.
+    pub(super) fn error(&self) -> Option<Error> {
+        let guard = self.lock();
+        let failure = guard.as_ref()?;
+        Some(of_delivery(failure.error.clone(), &failure.topic))
+    }
+
+    /// Forgets failures: the transaction in which they happened was aborted.
+    pub(super) fn clear(&self) {
+        *self.lock() = None;
+        self.failed.store(false, Ordering::SeqCst);
+    }
+
+    fn fail(&self, error: &KafkaError, topic: &str) {
+        let mut guard = self.lock();
+        if guard.is_none() {
+            *guard = Some(Failure { error: error.clone(), topic: topic.to_owned() });
+        }
+        self.failed.store(true, Ordering::SeqCst);
+        self.arrived.notify_all();
+    }
+
+    fn notify(&self) {
+        let _guard = self.lock();
+        self.wanted.store(NONE, Ordering::SeqCst);
+        self.arrived.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.first_error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A record that was refused or could not be delivered ends its producer.
+pub(super) fn of_delivery(error: KafkaError, topic: &str) -> Error {
+    let mapped = Error::from(error);
+    // Without a time limit of its own a record fails only when the producer is beyond help, so what passes elsewhere
+    // is the recovery path's here.
+    let kind = if mapped.kind() == Kind::KafkaUnreachable { Kind::KafkaTransaction } else { mapped.kind() };
+    Error::new(kind, format!("a record for topic {topic} was not delivered: {}", mapped.detail())).at(At::topic(topic))
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.context.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.context.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, record)) = result {
+            self.fail(error, record.topic());
+        }
+        let done = self.done.fetch_add(1, Ordering::SeqCst) + 1;
+        if done >= self.wanted.load(Ordering::SeqCst) {
+            self.notify();
+        }
+    }
+}
