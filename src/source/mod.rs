@@ -7,14 +7,17 @@
 //! ```
 
 mod auth;
+pub mod catalog;
 mod frame;
 mod frames;
 mod pace;
+pub mod preflight;
 mod reader;
 mod refusal;
 mod replication;
 mod session;
 mod settings;
+mod sql;
 mod stream;
 mod tls;
 mod wire;
@@ -23,4 +26,5 @@ pub use frame::{Frame, FrameIter};
 pub use frames::Frames;
 pub use replication::{Replication, SERVER_VERSION_MIN, SystemIdentity, TimelineSwitch};
 pub use settings::{Secret, SourceSettings, StreamSettings, TlsMode};
+pub use sql::Sql;
 pub use stream::Stream;

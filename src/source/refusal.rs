@@ -52,7 +52,9 @@ impl Refusal {
                 self.message,
                 postgres_protocol::escape::escape_identifier(user)
             ),
-            (Kind::SlotLost, During::Slot(slot)) => format!("the slot {slot} is lost; the server said: {}", self.message),
+            (Kind::SlotLost, During::Slot(slot)) => {
+                format!("the slot {slot} is lost; the server said: {}", self.message)
+            }
             _ => format!("the server said: {}", self.message),
         };
         Error::new(kind, detail)

@@ -101,12 +101,7 @@ impl Replication {
     /// Creates a logical slot for pgoutput and returns its consistent point: the first transaction that it will send
     /// whole is the first to commit after it. The server waits for the transactions that run now; meanwhile
     /// `go_on` is asked about once a second, with the time waited so far, and false gives up.
-    pub fn create_slot(
-        &mut self,
-        name: &str,
-        failover: bool,
-        go_on: impl FnMut(Duration) -> bool,
-    ) -> Result<Lsn> {
+    pub fn create_slot(&mut self, name: &str, failover: bool, go_on: impl FnMut(Duration) -> bool) -> Result<Lsn> {
         let options = match (self.major, failover) {
             (17.., true) => "(SNAPSHOT 'nothing', FAILOVER true)",
             (15.., _) => "(SNAPSHOT 'nothing')",
@@ -128,7 +123,7 @@ impl Replication {
         let command = start_command(slot, from, publication);
         self.session.copy_both(&command, During::Slot(slot))?;
         let (wire, received) = self.session.into_parts();
-        Stream::spawn(wire, received, from, publication, settings)
+        Stream::spawn(wire, &received, from, publication, settings)
     }
 }
 
@@ -141,7 +136,7 @@ fn start_command(slot: &str, from: Lsn, publication: &str) -> String {
 }
 
 /// One error for several hosts. A standby that answered says more than a host that did not.
-fn none_of(mut troubles: Vec<Error>) -> Error {
+pub(super) fn none_of(mut troubles: Vec<Error>) -> Error {
     if troubles.len() < 2 {
         let nobody = || Error::new(Kind::Configuration, "[source] host names no host");
         return troubles.pop().unwrap_or_else(nobody);

@@ -75,17 +75,17 @@ pub struct Stream {
 impl Stream {
     pub(super) fn spawn(
         wire: Wire,
-        received: Vec<u8>,
+        received: &[u8],
         from: Lsn,
         publication: &str,
         settings: &StreamSettings,
     ) -> Result<Stream> {
-        let failed = |error: std::io::Error| Error::new(Kind::Bug, "the replication reader did not start").because(error);
+        let failed =
+            |error: std::io::Error| Error::new(Kind::Bug, "the replication reader did not start").because(error);
         wire.start_streaming().map_err(failed)?;
         let shared = Arc::new(Shared::new(from, Wake::new().map_err(failed)?));
         let (handover, frames) = crossbeam_channel::bounded(settings.buffers);
-        let reader =
-            Reader::new(wire, &received, handover, Arc::clone(&shared), publication.to_owned(), settings);
+        let reader = Reader::new(wire, received, handover, Arc::clone(&shared), publication.to_owned(), settings);
         let reader = std::thread::Builder::new().name("source".to_owned()).spawn(|| reader.run()).map_err(failed)?;
         Ok(Stream { frames, shared, reader: Some(reader) })
     }

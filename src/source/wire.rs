@@ -71,7 +71,8 @@ impl Wire {
         let mut answer = [0; 1];
         self.socket.read_exact(&mut answer).map_err(broken)?;
         if answer != *b"S" {
-            let detail = format!("{host}:{port} does not offer TLS; turn ssl on in Postgres, or spell out tls = \"disable\"");
+            let detail =
+                format!("{host}:{port} does not offer TLS; turn ssl on in Postgres, or spell out tls = \"disable\"");
             return Err(Error::new(Kind::ServerSetting, detail));
         }
         let mut connection = ClientConnection::new(Arc::new(config), tls::server_name(host)?)
@@ -88,7 +89,6 @@ impl Wire {
         let certificates = self.tls.as_ref()?.connection.peer_certificates()?;
         certificates.first().map(AsRef::as_ref)
     }
-
 
     /// How long one read or write may block, before streaming.
     pub(super) fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
@@ -155,10 +155,8 @@ impl Wire {
         let mut events = PollFlags::empty();
         events.set(PollFlags::IN, readable);
         events.set(PollFlags::OUT, self.has_unsent());
-        let mut both = [
-            PollFd::from_borrowed_fd(wake, PollFlags::IN),
-            PollFd::from_borrowed_fd(self.socket.as_fd(), events),
-        ];
+        let mut both =
+            [PollFd::from_borrowed_fd(wake, PollFlags::IN), PollFd::from_borrowed_fd(self.socket.as_fd(), events)];
         // A socket that is not asked about would still report a hang-up, over and over.
         let asked = if events.is_empty() { both.get_mut(..1).unwrap_or_default() } else { &mut both };
         match poll(asked, Timespec::try_from(timeout).ok().as_ref()) {
