@@ -13,6 +13,14 @@ CREATE TYPE payment_method AS ENUM ('CARD', 'TRANSFER', 'INVOICE', 'WALLET');
 CREATE TYPE payment_status AS ENUM ('AUTHORIZED', 'CAPTURED', 'REFUNDED');
 CREATE TYPE stock_reason AS ENUM ('RECEIPT', 'SHIPMENT', 'RETURN', 'COUNT');
 
+-- Every request that was taken, so that one that comes twice is taken once. Its id is the request_id of all rows that it
+-- wrote. Not published: for the tests it is the witness whether a transaction was committed.
+CREATE TABLE requests (
+    id           varchar(64) PRIMARY KEY,
+    operation    text        NOT NULL,
+    received_at  timestamptz NOT NULL DEFAULT now()
+);
+
 CREATE TABLE warehouses (
     id           integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     code         varchar(8)  NOT NULL UNIQUE,
@@ -34,7 +42,7 @@ CREATE TABLE products (
 -- the id, which never changes. The columns are bounded so that a row stays below the TOAST threshold: every update then
 -- carries the whole row, also under the default replica identity.
 CREATE TABLE customers (
-    customer_number varchar(20)   PRIMARY KEY,
+    customer_number varchar(40)   PRIMARY KEY,
     id              uuid          NOT NULL UNIQUE DEFAULT gen_random_uuid(),
     name            varchar(120)  NOT NULL,
     email           varchar(254)  NOT NULL,
@@ -53,7 +61,7 @@ CREATE TABLE customers (
 CREATE TABLE customer_audit (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     customer_id     uuid        NOT NULL,
-    customer_number varchar(20) NOT NULL,
+    customer_number varchar(40) NOT NULL,
     operation       text        NOT NULL CHECK (operation IN ('INSERT', 'UPDATE', 'REKEY', 'DELETE')),
     changed_at      timestamptz NOT NULL DEFAULT now()
 );

@@ -1,0 +1,68 @@
+//! One connection of a writer, with its prepared statements.
+
+use std::collections::HashMap;
+
+use tokio_postgres::{
+    Client, Error, Row, Statement,
+    types::ToSql,
+};
+
+type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+pub(super) struct Session {
+    client: Client,
+    statements: HashMap<&'static str, Statement>,
+    /// Row changes of the transaction so far.
+    pub(super) rows: u64,
+}
+
+impl Session {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, statements: HashMap::new(), rows: 0 }
+    }
+
+    /// Runs a statement and counts the rows that it changed.
+    pub(super) async fn execute(&mut self, sql: &'static str, parameters: Parameters<'_>) -> Result<u64, Error> {
+        let statement = self.prepared(sql).await?;
+        let rows = self.client.execute(&statement, parameters).await?;
+        self.rows += rows;
+        Ok(rows)
+    }
+
+    /// Runs a statement that changes one row and returns something of it.
+    pub(super) async fn execute_returning(
+        &mut self,
+        sql: &'static str,
+        parameters: Parameters<'_>,
+    ) -> Result<Row, Error> {
+        let statement = self.prepared(sql).await?;
+        let row = self.client.query_one(&statement, parameters).await?;
+        self.rows += 1;
+        Ok(row)
+    }
+
+    /// A statement of transaction control.
+    pub(super) async fn control(&self, sql: &str) -> Result<(), Error> {
+        self.client.batch_execute(sql).await
+    }
+
+    /// BEGIN and the first statement in one round trip.
+    pub(super) async fn begin(&mut self, first: &'static str, parameters: Parameters<'_>) -> Result<(), Error> {
+        self.rows = 0;
+        let statement = self.prepared(first).await?;
+        let (begun, done) =
+            tokio::join!(biased; self.client.batch_execute("BEGIN"), self.client.execute(&statement, parameters));
+        begun?;
+        self.rows += done?;
+        Ok(())
+    }
+
+    async fn prepared(&mut self, sql: &'static str) -> Result<Statement, Error> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.statements.insert(sql, statement.clone());
+        Ok(statement)
+    }
+}
