@@ -8,6 +8,8 @@ pub struct Unit {
     pub kind: UnitKind,
     pub batch: Batch,
     pub tally: Tally,
+    /// Commit time of its first transaction, if it has records (server clock, microseconds since 2000-01-01).
+    pub oldest_us: Option<i64>,
 }
 
 /// How a unit joins Kafka transactions.
@@ -96,6 +98,20 @@ impl Tally {
         self.events.iter_mut().zip(&other.events).for_each(|(sum, count)| *sum += count);
         self.filtered.iter_mut().zip(&other.filtered).for_each(|(sum, count)| *sum += count);
         self.commits_us.extend_from_slice(&other.commits_us);
+    }
+
+    /// Adds what `other` counted and leaves it at zero, with its memory.
+    pub fn take(&mut self, other: &mut Tally) {
+        self.add(other);
+        (other.received, other.published, other.filtered) = (0, 0, [0; FilterRule::COUNT]);
+        other.events.fill(0);
+        other.commits_us.clear();
+    }
+
+    /// A change was received and filtered by `rule`.
+    pub fn filter(&mut self, rule: FilterRule) {
+        self.received += 1;
+        self.filtered[rule as usize] += 1;
     }
 
     /// Changes that were filtered, whatever the rule.

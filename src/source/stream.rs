@@ -102,6 +102,11 @@ impl Stream {
         }
     }
 
+    /// What was confirmed last.
+    pub fn confirmed(&self) -> Lsn {
+        self.shared.confirmed()
+    }
+
     /// The newest position that the server has named.
     pub fn received_wal_end(&self) -> Lsn {
         Lsn(self.shared.received.load(Ordering::Acquire))

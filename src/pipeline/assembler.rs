@@ -1,0 +1,265 @@
+//! Frames to units: decodes, asks the ledger, maps, encodes, and hands over whole transactions.
+//!
+//! A transaction joins a unit once it is complete or `LARGE_BYTES` long; a longer one goes on in pieces, in flat memory.
+//! Units leave at the end of each received buffer, so that nothing waits while the source is idle.
+
+use std::sync::Arc;
+
+use super::emit::{Emitter, Place};
+use super::relations::Relations;
+use super::unit::{FilterRule, Tally, Unit, UnitKind};
+use crate::checkpoint::ledger::{Admission, Ledger};
+use crate::connector::Plan;
+use crate::decode::{Decoder, Message};
+use crate::error::{At, Result};
+use crate::model::{Batch, Change, Lsn, Operation, Position};
+
+/// A transaction with more encoded bytes than this leaves in pieces.
+const LARGE_BYTES: usize = 1 << 20;
+
+/// The state of one session's decoding.
+pub(super) struct Assembler {
+    ledger: Ledger,
+    decoder: Decoder,
+    relations: Relations,
+    emitter: Emitter,
+    epoch: u32,
+    batch: Batch,
+    /// Of the whole transactions in `batch`.
+    done: Tally,
+    /// The next LSN once the whole transactions in `batch` are on Kafka.
+    done_lsn: Option<Lsn>,
+    transaction: Transaction,
+}
+
+/// The transaction that is being received.
+struct Transaction {
+    open: bool,
+    dropped: bool,
+    /// Changes to leave out, since they are on Kafka.
+    from: u64,
+    commit_lsn: Lsn,
+    commit_us: i64,
+    /// Changes received.
+    changes: u64,
+    /// Its first record in the batch.
+    first_record: usize,
+    first_byte: usize,
+    /// Pieces of it have left.
+    large: bool,
+    tally: Tally,
+    counts: TableCounts,
+}
+
+/// How many changes of each table the open transaction had; cleared in constant time.
+#[derive(Default)]
+struct TableCounts {
+    serial: u64,
+    by_relation: Vec<(u64, u64)>,
+}
+
+impl TableCounts {
+    fn clear(&mut self) {
+        self.serial += 1;
+    }
+
+    /// The count so far; counts one more.
+    fn next(&mut self, relation: usize) -> u64 {
+        if self.by_relation.len() <= relation {
+            self.by_relation.resize(relation + 1, (0, 0));
+        }
+        let (serial, count) = &mut self.by_relation[relation];
+        if *serial != self.serial {
+            (*serial, *count) = (self.serial, 0);
+        }
+        *count += 1;
+        *count - 1
+    }
+}
+
+impl Assembler {
+    pub(super) fn new(plan: &Arc<Plan>, epoch: u32, ledger: Ledger, relations: Relations, emitter: Emitter) -> Assembler {
+        let width = plan.events.len() + plan.tombstones.len();
+        Assembler {
+            ledger,
+            decoder: Decoder::default(),
+            relations,
+            emitter,
+            epoch,
+            batch: Batch::default(),
+            done: Tally::new(width),
+            done_lsn: None,
+            transaction: Transaction {
+                open: false,
+                dropped: false,
+                from: 0,
+                commit_lsn: Lsn(0),
+                commit_us: 0,
+                changes: 0,
+                first_record: 0,
+                first_byte: 0,
+                large: false,
+                tally: Tally::new(width),
+                counts: TableCounts::default(),
+            },
+        }
+    }
+
+    /// Pieces of the open transaction have left, so its Kafka transaction is open and must not wait for ever.
+    pub(super) fn large_open(&self) -> Option<Lsn> {
+        (self.transaction.open && self.transaction.large).then_some(self.transaction.commit_lsn)
+    }
+
+    /// One pgoutput message. Finished units go into `sink`; its error ends the session.
+    pub(super) fn message(&mut self, body: &[u8], sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
+        match self.decoder.decode(body)? {
+            Message::Row { relation, change } => {
+                let Some(place) = self.transaction.place(relation, self.epoch) else { return Ok(()) };
+                let (relations, tally) = (&self.relations, &mut self.transaction.tally);
+                emit(relations, &mut self.emitter, &mut self.batch, tally, relation, &change, &place)?;
+                self.cut(sink)
+            }
+            Message::Begin { final_lsn, commit_time_us, .. } => self.begin(final_lsn, commit_time_us),
+            Message::Commit { commit_lsn, end_lsn, .. } => self.commit(commit_lsn, end_lsn, sink),
+            Message::Relation { index } => self.relations.define(index, &mut self.decoder),
+            Message::Truncate { relations: truncated, .. } => {
+                let change = Change { operation: Operation::Truncate, old: None, new: None };
+                for &relation in truncated {
+                    let Some(place) = self.transaction.place(relation, self.epoch) else { continue };
+                    let (relations, tally) = (&self.relations, &mut self.transaction.tally);
+                    emit(relations, &mut self.emitter, &mut self.batch, tally, relation, &change, &place)?;
+                }
+                self.cut(sink)
+            }
+            Message::Logical { transactional, lsn, .. } => {
+                self.logical(transactional, lsn);
+                Ok(())
+            }
+            Message::Origin | Message::Type => Ok(()),
+        }
+    }
+
+    /// A keepalive: everything before `wal_end` was received.
+    pub(super) fn keepalive(&mut self, wal_end: Lsn, reply_requested: bool, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
+        self.flush(sink)?;
+        let Some(next_lsn) = self.ledger.keepalive(wal_end) else { return Ok(()) };
+        let kind = UnitKind::Progress { next_lsn, reply_requested };
+        sink(Unit { kind, batch: Batch::default(), tally: Tally::default(), oldest_us: None })
+    }
+
+    /// The end of a received buffer: whole transactions leave now.
+    pub(super) fn flush(&mut self, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
+        let Some(next_lsn) = self.done_lsn.take() else { return Ok(()) };
+        let rest = if self.transaction.open && !self.transaction.large {
+            self.batch.split_off(self.transaction.first_record)
+        } else {
+            Batch::default()
+        };
+        self.transaction.first_record = 0;
+        self.transaction.first_byte = 0;
+        let batch = std::mem::replace(&mut self.batch, rest);
+        let empty = Tally::new(self.done.events.len());
+        let tally = std::mem::replace(&mut self.done, empty);
+        let oldest_us = tally.commits_us.first().copied().filter(|_| !batch.is_empty());
+        sink(Unit { kind: UnitKind::Whole { next_lsn }, batch, tally, oldest_us })
+    }
+
+    fn begin(&mut self, commit_lsn: Lsn, commit_us: i64) -> Result<()> {
+        let admission = self.ledger.begin(commit_lsn)?;
+        let transaction = &mut self.transaction;
+        transaction.open = true;
+        transaction.dropped = admission == Admission::Drop;
+        transaction.from = if let Admission::Publish { from } = admission { from } else { 0 };
+        (transaction.commit_lsn, transaction.commit_us) = (commit_lsn, commit_us);
+        transaction.changes = 0;
+        transaction.first_record = self.batch.records.len();
+        transaction.first_byte = self.batch.bytes.len();
+        transaction.large = false;
+        transaction.counts.clear();
+        Ok(())
+    }
+
+    fn commit(&mut self, commit_lsn: Lsn, end_lsn: Lsn, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
+        let next_lsn = self.ledger.commit(commit_lsn, end_lsn)?;
+        let transaction = &mut self.transaction;
+        transaction.open = false;
+        if transaction.dropped {
+            return Ok(());
+        }
+        transaction.tally.commits_us.push(transaction.commit_us);
+        if transaction.large {
+            return self.piece(Some(next_lsn), sink);
+        }
+        self.done.take(&mut self.transaction.tally);
+        self.done_lsn = Some(next_lsn);
+        Ok(())
+    }
+
+    /// A message written by `pg_logical_emit_message`: received, and filtered until rules can take it.
+    fn logical(&mut self, transactional: bool, lsn: Lsn) {
+        let transaction = &mut self.transaction;
+        if transactional {
+            if transaction.dropped {
+                return;
+            }
+            transaction.changes += 1;
+            if transaction.changes > transaction.from {
+                transaction.tally.filter(FilterRule::Message);
+            }
+        } else if self.ledger.admit(lsn) != Admission::Drop {
+            self.done.filter(FilterRule::Message);
+        }
+    }
+
+    /// Sends a piece of a transaction that has grown past `LARGE_BYTES`.
+    fn cut(&mut self, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
+        if self.batch.bytes.len() - self.transaction.first_byte < LARGE_BYTES {
+            return Ok(());
+        }
+        if !self.transaction.large {
+            self.flush(sink)?;
+            self.transaction.large = true;
+        }
+        self.piece(None, sink)
+    }
+
+    fn piece(&mut self, end: Option<Lsn>, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
+        let transaction = &mut self.transaction;
+        let empty = Tally::new(transaction.tally.events.len());
+        let tally = std::mem::replace(&mut transaction.tally, empty);
+        (transaction.first_record, transaction.first_byte) = (0, 0);
+        let kind = UnitKind::Piece { commit_lsn: transaction.commit_lsn, changes: transaction.changes, end };
+        let oldest_us = Some(transaction.commit_us);
+        sink(Unit { kind, batch: std::mem::take(&mut self.batch), tally, oldest_us })
+    }
+}
+
+impl Transaction {
+    /// Where the next change stands; None where it is on Kafka already.
+    fn place(&mut self, relation: usize, epoch: u32) -> Option<Place> {
+        if self.dropped {
+            return None;
+        }
+        let (n, k) = (self.changes, self.counts.next(relation));
+        self.changes += 1;
+        if n < self.from {
+            return None;
+        }
+        let position = Position { epoch, lsn: self.commit_lsn, n, r: u64::MAX };
+        Some(Place { position, k, commit_us: self.commit_us })
+    }
+}
+
+fn emit(
+    relations: &Relations,
+    emitter: &mut Emitter,
+    batch: &mut Batch,
+    tally: &mut Tally,
+    relation: usize,
+    change: &Change<'_>,
+    place: &Place,
+) -> Result<()> {
+    let table = relations.table(relation)?;
+    let emitted = emitter.emit(table, change, place, batch, tally);
+    emitted.map_err(|error| error.at(At::position(place.position)).at(At::table(table.relation.name.clone())))
+}

@@ -1,0 +1,237 @@
+//! The rules against the live database: publication, tables, replica identity, types. Used at start, by `check --live`
+//! and, for the publication, while running.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::programs::{ContractIds, TablePrograms};
+use crate::connector::{EventPlan, FieldPlan, FieldSource, KeyKind, KeyPlan, OnNull, Plan};
+use crate::contract::Nullability;
+use crate::error::{At, Error, Kind, Result};
+use crate::model::{Operation, ReplicaIdentity, TableName};
+use crate::source::{CatalogColumn, CatalogTable, PublicationState};
+
+/// What the check found: errors halt, warnings are said.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Each would halt the connector.
+    pub errors: Vec<Error>,
+    /// Each may halt it later.
+    pub warnings: Vec<String>,
+}
+
+impl Findings {
+    /// One error for all, of the first one's kind.
+    pub fn into_result(mut self) -> Result<()> {
+        match self.errors.len() {
+            0 => Ok(()),
+            1 => Err(self.errors.remove(0)),
+            n => {
+                let lines: Vec<String> = self.errors.iter().map(|error| format!("\n  - {}", error.detail())).collect();
+                Err(Error::new(self.errors[0].kind(), format!("{n} faults{}", lines.concat())))
+            }
+        }
+    }
+}
+
+/// `"schema"."table"`, as SQL wants it.
+fn quoted(name: &TableName) -> String {
+    let quote = |part: &str| format!("\"{}\"", part.replace('"', "\"\""));
+    format!("{}.{}", quote(&name.schema), quote(&name.table))
+}
+
+/// The tables that events and tombstones read.
+pub fn rule_tables(plan: &Plan) -> BTreeSet<TableName> {
+    let events = plan.events.iter().map(|event| event.table.clone());
+    events.chain(plan.tombstones.iter().map(|tombstone| tombstone.table.clone())).collect()
+}
+
+/// The operations that rules of `table` fire on.
+fn operations(plan: &Plan, table: &TableName) -> BTreeSet<Operation> {
+    let mut all: BTreeSet<Operation> = plan.events_of(table).flat_map(|(_, event)| event.on.iter()).collect();
+    if plan.tombstones_of(table).next().is_some() {
+        all.extend([Operation::Delete, Operation::Rekey]);
+    }
+    all
+}
+
+/// The publication against the rules: every table there, every operation sent, no filter, every column that is used.
+pub fn publication(plan: &Plan, name: &str, state: Option<&PublicationState>) -> Vec<Error> {
+    let tables = rule_tables(plan);
+    let Some(state) = state else {
+        let list: Vec<String> = tables.iter().map(quoted).collect();
+        let sql = format!("CREATE PUBLICATION \"{name}\" FOR TABLE {};", list.join(", "));
+        return vec![Error::new(Kind::PublicationMissing, format!("publication {name} does not exist: {sql}"))];
+    };
+    let mut errors = Vec::new();
+    let mut refuse = |table: &TableName, detail: String| {
+        errors.push(Error::new(Kind::PublicationMismatch, detail).at(At::table(table.clone())));
+    };
+    for table in &tables {
+        let Some(published) = state.tables.iter().find(|published| published.name == *table) else {
+            let sql = format!("ALTER PUBLICATION \"{name}\" ADD TABLE {};", quoted(table));
+            refuse(table, format!("publication {name} does not send table {table}, which rules name: {sql}"));
+            continue;
+        };
+        if let Some(filter) = &published.row_filter {
+            let sql = format!("ALTER PUBLICATION \"{name}\" SET TABLE {};", quoted(table));
+            let why = "a row filter hides changes from the rules and turns updates into inserts and deletes";
+            refuse(table, format!("publication {name} filters {table} by {filter}; {why}: move it into `when`, then {sql}"));
+        }
+        if let Some(columns) = &published.columns {
+            let missing: Vec<String> =
+                used_columns(plan, table).into_iter().filter(|column| !columns.contains(column)).collect();
+            if !missing.is_empty() {
+                let list = missing.join(", ");
+                refuse(table, format!("publication {name} has a column list for {table} that leaves out {list}, which rules use"));
+            }
+        }
+        for operation in operations(plan, table) {
+            let (sent, flag) = match operation {
+                Operation::Insert => (state.insert, "insert"),
+                Operation::Update | Operation::Rekey => (state.update, "update"),
+                Operation::Delete => (state.delete, "delete"),
+                Operation::Truncate => (state.truncate, "truncate"),
+                Operation::Read => (true, ""),
+            };
+            if !sent {
+                let sql = format!("ALTER PUBLICATION \"{name}\" SET (publish = 'insert, update, delete, truncate');");
+                refuse(table, format!("publication {name} does not publish {flag}, which rules of {table} need: {sql}"));
+            }
+        }
+    }
+    errors
+}
+
+/// The names of the columns that rules of `table` read.
+fn used_columns(plan: &Plan, table: &TableName) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for (_, event) in plan.events_of(table) {
+        let all = key_fields(&event.key).iter().chain(&event.fields).chain(event.headers.iter().map(|(_, field)| field));
+        used.extend(all.filter_map(column_of));
+        if let Some(condition) = &event.when {
+            used.extend(condition.columns());
+        }
+    }
+    for (_, tombstone) in plan.tombstones_of(table) {
+        used.extend(key_fields(&tombstone.key).iter().filter_map(column_of));
+    }
+    used
+}
+
+fn key_fields(key: &KeyPlan) -> &[FieldPlan] {
+    match key {
+        KeyPlan::String(field) => std::slice::from_ref(field),
+        KeyPlan::Avro(fields) => fields,
+    }
+}
+
+fn column_of(field: &FieldPlan) -> Option<String> {
+    match &field.source {
+        FieldSource::Column { column, .. } | FieldSource::Map { column, .. } => Some(column.name.clone()),
+        FieldSource::Literal(_) | FieldSource::Default | FieldSource::Meta => None,
+    }
+}
+
+/// The tables of the catalog against the rules: there, of a kind that is replicated, identified, of fitting types.
+pub fn tables(plan: &Plan, catalog: &[CatalogTable]) -> Findings {
+    let mut findings = Findings::default();
+    for name in rule_tables(plan) {
+        match catalog.iter().find(|table| table.name == name) {
+            Some(table) => check_table(plan, table, &mut findings),
+            None => {
+                let detail = format!("table {name}, which rules name, does not exist");
+                findings.errors.push(Error::new(Kind::SchemaMismatch, detail).at(At::table(name)));
+            }
+        }
+    }
+    findings
+}
+
+fn check_table(plan: &Plan, table: &CatalogTable, findings: &mut Findings) {
+    findings.errors.extend(identity(plan, table));
+    findings.errors.extend(nulls(plan, table));
+    let relation = Arc::new(table.as_relation());
+    match TablePrograms::compile(plan, &relation, &placeholder_ids(plan), 0) {
+        Ok(programs) => {
+            for column in programs.unknown_columns {
+                let name = &table.name;
+                findings.warnings.push(format!("{name}: column {column} is neither used nor in unpublished: it is not published"));
+            }
+        }
+        Err(error) => findings.errors.push(error),
+    }
+    findings.warnings.extend(toast(plan, table));
+}
+
+/// Programs can be compiled before the registry was asked: what fits does not depend on the ids.
+fn placeholder_ids(plan: &Plan) -> ContractIds {
+    let key = |key: &KeyKind| matches!(key, KeyKind::Avro(_)).then_some(0);
+    ContractIds { values: vec![0; plan.events.len()], keys: plan.topics.iter().map(|topic| key(&topic.key)).collect() }
+}
+
+/// A table whose updates or deletes are published must have a replica identity, or the application's statements fail.
+fn identity(plan: &Plan, table: &CatalogTable) -> Option<Error> {
+    let needs = operations(plan, &table.name);
+    let needed = [Operation::Update, Operation::Rekey, Operation::Delete].iter().any(|operation| needs.contains(operation));
+    let lacking = match table.identity {
+        ReplicaIdentity::Nothing => true,
+        ReplicaIdentity::Default | ReplicaIdentity::Index => !table.columns.iter().any(|column| column.in_identity),
+        ReplicaIdentity::Full => false,
+    };
+    (needed && lacking).then(|| {
+        let sql = format!("ALTER TABLE {} ADD PRIMARY KEY (..) or ALTER TABLE {} REPLICA IDENTITY FULL;", quoted(&table.name), quoted(&table.name));
+        let detail = format!("table {} has no replica identity, so its updates and deletes cannot be published: {sql}", table.name);
+        Error::new(Kind::ReplicaIdentity, detail).at(At::table(table.name.clone()))
+    })
+}
+
+/// Nullable columns into fields that are not, without `on_null`.
+fn nulls(plan: &Plan, table: &CatalogTable) -> Vec<Error> {
+    let mut errors = Vec::new();
+    for (_, event) in plan.events_of(&table.name) {
+        for (field, contract) in event.fields.iter().zip(&event.contract.fields) {
+            let refuse = match &field.source {
+                FieldSource::Column { column, on_null: OnNull::Refuse } => Some(column),
+                FieldSource::Map { column, on_null: OnNull::Refuse, .. } => Some(column),
+                _ => None,
+            };
+            let nullable = refuse.and_then(|column| table.columns.iter().find(|of| of.name == column.name && !of.not_null));
+            if let Some(column) = nullable.filter(|_| contract.nullable == Nullability::Never) {
+                errors.push(null_error(event, field, column));
+            }
+        }
+    }
+    errors
+}
+
+fn null_error(event: &EventPlan, field: &FieldPlan, column: &CatalogColumn) -> Error {
+    let place = format!("{}:{}", field.place.file.display(), field.place.line);
+    let detail = format!(
+        "{place}: column {} of {} can be NULL and field {} of {} cannot: write {{ value = \"{}\", on_null = \"halt\" }}, or make the column NOT NULL or the field nullable",
+        column.name, event.table, field.name, event.contract.path, column.name
+    );
+    Error::new(Kind::SchemaMismatch, detail).at(At::table(event.table.clone())).at(At::column(column.name.clone()))
+}
+
+/// Columns that an update may leave out because their value is stored out of line.
+fn toast(plan: &Plan, table: &CatalogTable) -> Option<String> {
+    if table.identity == ReplicaIdentity::Full || !operations(plan, &table.name).contains(&Operation::Update) {
+        return None;
+    }
+    let used = used_columns(plan, &table.name);
+    let names: Vec<&str> = table
+        .columns
+        .iter()
+        .filter(|column| column.toastable && used.contains(&column.name))
+        .map(|column| column.name.as_str())
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{}: long values of {} are not resent by updates and would halt the connector: ALTER TABLE {} REPLICA IDENTITY FULL;",
+            table.name,
+            names.join(", "),
+            quoted(&table.name)
+        )
+    })
+}

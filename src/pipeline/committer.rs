@@ -1,0 +1,273 @@
+//! Units to Kafka transactions: group commit, the checkpoint in the same transaction, then the confirmation.
+//!
+//! While a commit is in flight, units gather in the channel; when it returns and anything waits, commit again. So an idle
+//! source has low latency and a busy one large groups, without an interval to tune. Nothing is confirmed that Kafka has
+//! not committed, and never is a commit asked for while a record is in flight.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::inflight::Inflight;
+use super::metrics::ConnectorMetrics;
+use super::unit::{Tally, Unit, UnitKind};
+use crate::checkpoint::record::{CHECKPOINT, Checkpoint, Partial};
+use crate::error::{At, Error, Kind, Result};
+use crate::model::{Batch, Lsn, Position};
+use crate::publish::{Names, Producer, Progress};
+
+/// A group is closed at this size even if more waits.
+const GROUP_BYTES: usize = 16 << 20;
+/// An idle source's position is written at most this often.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+/// The same where changes were filtered, so that their counts are not late.
+const FILTERED_INTERVAL: Duration = Duration::from_secs(1);
+/// Kafka away for longer than this ends the session, so that Postgres can shut down.
+pub(super) const KAFKA_AWAY: Duration = Duration::from_secs(30);
+
+/// An abort that takes longer is left to the next start.
+const ABORT_WAIT: Duration = Duration::from_secs(2);
+/// How long one call to the client may wait before the outage is judged anew.
+const CALL: Duration = Duration::from_secs(1);
+
+/// What the committer needs to know.
+pub(super) struct CommitterSettings {
+    pub(super) producer: Producer,
+    /// Kafka names by the plan's topic index.
+    pub(super) topics: Vec<String>,
+    /// By the index in `model::Header`.
+    pub(super) headers: Vec<String>,
+    pub(super) checkpoint_topic: String,
+    /// The checkpoint as it stands on Kafka.
+    pub(super) checkpoint: Checkpoint,
+    /// False: the fast lane, records first, checkpoint after their acknowledgement.
+    pub(super) transactional: bool,
+    /// `large_transactions = "split"`
+    pub(super) split: bool,
+    pub(super) transaction_timeout: Duration,
+    pub(super) metrics: Arc<ConnectorMetrics>,
+    pub(super) inflight: Inflight,
+}
+
+/// The state of one session's publishing.
+pub(super) struct Committer<C> {
+    settings: CommitterSettings,
+    units: Receiver<Unit>,
+    /// Called with the next LSN after each commit.
+    confirm: C,
+    /// A unit taken from the channel that did not fit the group.
+    stashed: Option<Unit>,
+    group: Group,
+    last_written: Instant,
+}
+
+/// What the open group holds, records or not.
+#[derive(Default)]
+struct Group {
+    begun: bool,
+    next_lsn: Option<Lsn>,
+    partial: Option<Partial>,
+    tally: Tally,
+    bytes: usize,
+    units_with_records: usize,
+    urgent: bool,
+}
+
+impl<C: FnMut(Lsn)> Committer<C> {
+    pub(super) fn new(settings: CommitterSettings, units: Receiver<Unit>, confirm: C) -> Committer<C> {
+        let group = Group::default();
+        Committer { settings, units, confirm, stashed: None, group, last_written: Instant::now() }
+    }
+
+    /// Runs until the channel closes, then commits what is left. What is begun and cannot be committed is aborted, so that
+    /// readers need not wait for the transaction's timeout.
+    pub(super) fn run(mut self) -> Result<()> {
+        let done = self.serve();
+        if done.is_err() && self.group.begun && self.settings.transactional {
+            // The transaction is lost either way: the next start fences and aborts it if this could not.
+            drop(self.settings.producer.abort(Instant::now() + ABORT_WAIT));
+        }
+        done
+    }
+
+    fn serve(&mut self) -> Result<()> {
+        loop {
+            match self.next() {
+                Ok(unit) => match unit.kind {
+                    UnitKind::Piece { commit_lsn, .. } => self.large(commit_lsn, unit)?,
+                    UnitKind::Whole { .. } | UnitKind::Progress { .. } => self.gather(unit)?,
+                },
+                Err(RecvTimeoutError::Timeout) => self.commit()?,
+                Err(RecvTimeoutError::Disconnected) => return self.commit(),
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<Unit, RecvTimeoutError> {
+        if let Some(unit) = self.stashed.take() {
+            return Ok(unit);
+        }
+        match self.group.due(self.last_written) {
+            Some(due) => self.units.recv_deadline(due),
+            None => self.units.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    /// Takes `first` and all that waits behind it into one group, and commits it if there is reason to.
+    fn gather(&mut self, first: Unit) -> Result<()> {
+        self.take(first)?;
+        while self.group.bytes < GROUP_BYTES {
+            match self.units.try_recv() {
+                Ok(unit) if matches!(unit.kind, UnitKind::Piece { .. }) => {
+                    self.stashed = Some(unit);
+                    break;
+                }
+                Ok(unit) => self.take(unit)?,
+                Err(_) => break,
+            }
+        }
+        let due = self.group.due(self.last_written).is_some_and(|due| due <= Instant::now());
+        if self.group.begun || due { self.commit() } else { Ok(()) }
+    }
+
+    fn take(&mut self, unit: Unit) -> Result<()> {
+        match unit.kind {
+            UnitKind::Whole { next_lsn } => self.group.next_lsn = Some(next_lsn),
+            UnitKind::Progress { next_lsn, reply_requested } => {
+                self.group.next_lsn = Some(next_lsn);
+                self.group.urgent |= reply_requested;
+            }
+            UnitKind::Piece { commit_lsn, changes, end } => {
+                self.group.next_lsn = end;
+                self.group.partial = end.is_none().then_some(Partial { commit_lsn, changes });
+            }
+        }
+        self.group.tally.add(&unit.tally);
+        self.group.units_with_records += usize::from(unit.oldest_us.is_some());
+        self.send(&unit.batch)
+    }
+
+    fn send(&mut self, batch: &Batch) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.begin()?;
+        self.group.bytes += batch.bytes.len();
+        let names = Names { topics: &self.settings.topics, headers: &self.settings.headers };
+        let mut sent = 0;
+        drive(&mut self.settings.producer, "send records", |producer, until| {
+            sent = producer.send(batch, sent, names, until)?;
+            Ok(if sent == batch.records.len() { Progress::Done } else { Progress::Pending })
+        })
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if self.settings.transactional && !self.group.begun {
+            self.settings.producer.begin()?;
+        }
+        self.group.begun = true;
+        Ok(())
+    }
+
+    /// A transaction longer than a unit: a Kafka transaction of its own, sent out piece by piece.
+    fn large(&mut self, commit_lsn: Lsn, first: Unit) -> Result<()> {
+        self.commit()?;
+        let begun = Instant::now();
+        let limit = self.settings.transaction_timeout;
+        let mut warned = false;
+        let mut unit = first;
+        loop {
+            let ended = matches!(unit.kind, UnitKind::Piece { end: Some(_), .. });
+            self.take(unit).map_err(|error| too_long(error, begun, limit, commit_lsn))?;
+            if ended {
+                return self.commit().map_err(|error| too_long(error, begun, limit, commit_lsn));
+            }
+            if self.settings.split && (self.group.bytes >= GROUP_BYTES || begun.elapsed() > limit / 4) {
+                self.commit()?;
+            } else if !warned && begun.elapsed() > limit / 2 {
+                warned = true;
+                tracing::warn!(%commit_lsn, limit_s = limit.as_secs(), "a source transaction has used half of transaction.timeout.ms");
+            }
+            let closed = |_| Error::new(Kind::PostgresUnreachable, "the stream ended inside a large transaction");
+            unit = self.units.recv().map_err(closed)?;
+        }
+    }
+
+    /// Writes the checkpoint behind the group's records, commits both, and confirms.
+    fn commit(&mut self) -> Result<()> {
+        if self.group.next_lsn.is_none() && self.group.partial.is_none() {
+            return Ok(());
+        }
+        let mut checkpoint = self.settings.checkpoint.clone();
+        checkpoint.partial = self.group.partial.take();
+        checkpoint.next_lsn = self.group.next_lsn.unwrap_or(checkpoint.next_lsn);
+        self.begin()?;
+        let (producer, topic) = (&mut self.settings.producer, &self.settings.checkpoint_topic);
+        if !self.settings.transactional {
+            drive(producer, "wait for acknowledgements", Producer::wait_delivered)?;
+        }
+        let value = checkpoint.to_json()?;
+        drive(producer, "send the checkpoint", |producer, until| {
+            producer.send_raw(topic, 0, CHECKPOINT.as_bytes(), Some(&value), until)
+        })?;
+        if self.settings.transactional {
+            drive(producer, "commit", Producer::commit)?;
+        } else {
+            drive(producer, "wait for acknowledgements", Producer::wait_delivered)?;
+        }
+        self.committed(checkpoint);
+        Ok(())
+    }
+
+    fn committed(&mut self, checkpoint: Checkpoint) {
+        let group = std::mem::take(&mut self.group);
+        (self.confirm)(checkpoint.next_lsn);
+        self.settings.metrics.committed(&group.tally, checkpoint.next_lsn);
+        self.settings.inflight.remove(group.units_with_records);
+        self.settings.checkpoint = checkpoint;
+        self.last_written = Instant::now();
+    }
+}
+
+/// Calls `step` until it is done; an outage without any acknowledgement for `KAFKA_AWAY` is an error.
+fn drive(
+    producer: &mut Producer,
+    doing: &str,
+    mut step: impl FnMut(&mut Producer, Instant) -> Result<Progress>,
+) -> Result<()> {
+    let (mut moved, mut in_flight) = (Instant::now(), producer.in_flight());
+    loop {
+        let now = Instant::now();
+        if step(producer, now + CALL)? == Progress::Done {
+            return Ok(());
+        }
+        if producer.in_flight() != in_flight {
+            (moved, in_flight) = (now, producer.in_flight());
+        } else if moved.elapsed() >= KAFKA_AWAY {
+            return Err(producer.pending_error(doing));
+        }
+    }
+}
+
+impl Group {
+    /// When a group without records is to be written; None: there is nothing to write.
+    fn due(&self, last_written: Instant) -> Option<Instant> {
+        self.next_lsn?;
+        Some(match (self.urgent || self.begun, self.tally.received > 0) {
+            (true, _) => last_written,
+            (false, true) => last_written + FILTERED_INTERVAL,
+            (false, false) => last_written + PROGRESS_INTERVAL,
+        })
+    }
+}
+
+/// A Kafka transaction that fails after nearly its whole timeout failed because of it.
+fn too_long(error: Error, begun: Instant, limit: Duration, commit_lsn: Lsn) -> Error {
+    if error.kind() != Kind::KafkaTransaction || begun.elapsed() < limit.mul_f64(0.9) {
+        return error;
+    }
+    let detail = format!("the transaction committed at {commit_lsn} did not fit into transaction.timeout.ms = {}", limit.as_millis());
+    let position = Position { epoch: 0, lsn: commit_lsn, n: 0, r: 0 };
+    Error::new(Kind::TransactionTooLong, detail).at(At::position(position)).because(error)
+}

@@ -1,0 +1,161 @@
+//! One change to records: map says which, identity names them, encode writes them, the partitioner places them.
+
+use std::sync::Arc;
+
+use super::programs::TablePrograms;
+use super::unit::{FilterRule, Tally};
+use crate::connector::Plan;
+use crate::encode::headers::{HeaderMode, HeaderNames, HeaderPlan};
+use crate::encode::{Capture, Meta};
+use crate::error::{At, Result};
+use crate::map::{Filter, Outcome, Yields, write_sequence};
+use crate::model::{Batch, Change, Operation, PG_EPOCH_UNIX_MICROS, Position, Record};
+use crate::publish::partition;
+
+/// Where the change that is being emitted stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) position: Position,
+    /// How many changes of the same table came before it in the transaction.
+    pub(super) k: u64,
+    /// Commit time, microseconds since 2000-01-01.
+    pub(super) commit_us: i64,
+}
+
+/// Writes records into a batch. Its buffers are reused from change to change.
+pub(super) struct Emitter {
+    plan: Arc<Plan>,
+    /// By index of `Plan::events` and `Plan::tombstones`.
+    events: Vec<HeaderPlan>,
+    tombstones: Vec<HeaderPlan>,
+    names: HeaderNames,
+    /// By index of `Plan::topics`: the recorded partition counts.
+    partitions: Vec<i32>,
+    yields: Yields,
+    id: Vec<u8>,
+    sequence: Vec<u8>,
+}
+
+impl Emitter {
+    /// `schema_uris` are those of the events' contracts, for `ce_dataschema`.
+    pub(super) fn new(plan: Arc<Plan>, mode: HeaderMode, schema_uris: &[String], partitions: Vec<i32>) -> Emitter {
+        let mut names = HeaderNames::default();
+        let events = plan.events.iter().zip(schema_uris);
+        let events = events.map(|(event, uri)| HeaderPlan::event(mode, event, uri, &mut names)).collect();
+        let tombstones = plan.tombstones.iter().map(|_| HeaderPlan::tombstone(mode)).collect();
+        let (id, sequence) = (Vec::with_capacity(256), Vec::with_capacity(64));
+        Emitter { plan, events, tombstones, names, partitions, yields: Yields::default(), id, sequence }
+    }
+
+    /// The names that `Header::name` indexes.
+    pub(super) fn header_names(&self) -> Vec<String> {
+        self.names.all().to_vec()
+    }
+
+    /// Appends the change's records to the batch, tombstones first, and counts what became of it.
+    pub(super) fn emit(
+        &mut self,
+        table: &TablePrograms,
+        change: &Change<'_>,
+        place: &Place,
+        batch: &mut Batch,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let routed = table.rules.route(change, &mut self.yields)?;
+        match routed.outcome {
+            Outcome::Filtered(filter) => {
+                tally.filter(rule(filter));
+                return Ok(());
+            }
+            Outcome::Published => {
+                tally.received += 1;
+                tally.published += 1;
+            }
+        }
+        let change = Change { operation: routed.operation, ..*change };
+        self.sequence.clear();
+        write_sequence(&place.position, &mut self.sequence);
+        for i in 0..self.yields.tombstones.len() {
+            self.tombstone(self.yields.tombstones[i], table, &change, place, batch, tally)?;
+        }
+        for i in 0..self.yields.events.len() {
+            self.event(self.yields.events[i], table, &change, place, batch, tally)?;
+        }
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        index: usize,
+        table: &TablePrograms,
+        change: &Change<'_>,
+        place: &Place,
+        batch: &mut Batch,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let (Some((program, identity)), event) = (&table.events[index], &self.plan.events[index]) else { return Ok(()) };
+        let write = |batch: &mut Batch, id: &mut Vec<u8>| {
+            id.clear();
+            identity.write(place.position.lsn, place.k, id);
+            let start = batch.bytes.len();
+            program.key(change, &mut batch.bytes)?;
+            let key = start..batch.bytes.len();
+            let meta = meta(&self.plan, id, &self.sequence, change.operation, place);
+            let text = program.key_is_text().then_some(&key);
+            let headers = self.events[index].append(program, change, &meta, text, batch)?;
+            let start = batch.bytes.len();
+            program.value(change, &meta, &mut batch.bytes)?;
+            let partition = partition(&batch.bytes[key.clone()], self.partitions[event.topic]);
+            let value = Some(start..batch.bytes.len());
+            let timestamp_ms = unix_ms(place.commit_us);
+            batch.records.push(Record { topic: event.topic, partition, key, value, headers, timestamp_ms });
+            Ok(())
+        };
+        write(batch, &mut self.id).map_err(|error: crate::error::Error| error.at(At::contract(&event.contract.path)))?;
+        tally.events[index] += 1;
+        Ok(())
+    }
+
+    fn tombstone(
+        &mut self,
+        index: usize,
+        table: &TablePrograms,
+        change: &Change<'_>,
+        place: &Place,
+        batch: &mut Batch,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let Some((program, identity)) = &table.tombstones[index] else { return Ok(()) };
+        let topic = self.plan.tombstones[index].topic;
+        self.id.clear();
+        identity.write(place.position.lsn, place.k, &mut self.id);
+        let start = batch.bytes.len();
+        program.key(change, &mut batch.bytes).map_err(|error| error.at(At::topic(&self.plan.topics[topic].name)))?;
+        let key = start..batch.bytes.len();
+        let meta = meta(&self.plan, &self.id, &self.sequence, change.operation, place);
+        let text = program.key_is_text().then_some(&key);
+        let headers = self.tombstones[index].append_tombstone(&meta, text, batch);
+        let partition = partition(&batch.bytes[key.clone()], self.partitions[topic]);
+        let timestamp_ms = unix_ms(place.commit_us);
+        batch.records.push(Record { topic, partition, key, value: None, headers, timestamp_ms });
+        tally.events[self.plan.events.len() + index] += 1;
+        Ok(())
+    }
+}
+
+fn meta<'a>(plan: &'a Plan, id: &'a [u8], sequence: &'a [u8], operation: Operation, place: &Place) -> Meta<'a> {
+    let occurred_at = Some(place.commit_us + PG_EPOCH_UNIX_MICROS);
+    Meta { id, occurred_at, source: &plan.source_id, sequence, operation, capture: Capture::Stream }
+}
+
+fn unix_ms(pg_us: i64) -> i64 {
+    (pg_us + PG_EPOCH_UNIX_MICROS) / 1000
+}
+
+fn rule(filter: Filter) -> FilterRule {
+    match filter {
+        Filter::Unmatched => FilterRule::Unmatched,
+        Filter::Truncate => FilterRule::Truncate,
+        Filter::Unnamed => FilterRule::Unnamed,
+    }
+}

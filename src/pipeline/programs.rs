@@ -1,0 +1,59 @@
+//! Everything compiled for one version of one table: its rules and, for each event that it feeds, the encoder program.
+
+use std::sync::Arc;
+
+use crate::connector::Plan;
+use crate::encode::{EventProgram, SchemaIds, TombstoneProgram};
+use crate::error::{At, Error, Result};
+use crate::map::{Identity, TableRules, unknown_columns};
+use crate::model::Relation;
+
+/// The registry's ids for what a connector publishes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContractIds {
+    /// By index of `Plan::events`.
+    pub values: Vec<u32>,
+    /// By index of `Plan::topics`; None for string keys.
+    pub keys: Vec<Option<u32>>,
+}
+
+/// The programs of one relation version.
+pub struct TablePrograms {
+    pub relation: Arc<Relation>,
+    pub rules: TableRules,
+    /// By index of `Plan::events`; None for other tables' events.
+    pub events: Vec<Option<(EventProgram, Identity)>>,
+    /// By index of `Plan::tombstones`.
+    pub tombstones: Vec<Option<(TombstoneProgram, Identity)>>,
+    /// Columns that neither a rule nor `unpublished` names.
+    pub unknown_columns: Vec<String>,
+}
+
+impl TablePrograms {
+    /// Compiles all that the plan does with this version of the table.
+    pub fn compile(plan: &Plan, relation: &Arc<Relation>, ids: &ContractIds, epoch: u32) -> Result<TablePrograms> {
+        let at = |error: Error| error.at(At::table(relation.name.clone()));
+        let rules = TableRules::compile(plan, relation).map_err(at)?;
+        let identity = |rule: &str| Identity::new(&plan.source_id, epoch, &relation.name, rule);
+        let events = plan.events.iter().enumerate().map(|(index, event)| {
+            if event.table != relation.name {
+                return Ok(None);
+            }
+            let ids = SchemaIds { value: ids.values[index], key: ids.keys[event.topic] };
+            let program = EventProgram::compile(event, &plan.topics[event.topic], relation, ids)?;
+            Ok(Some((program, identity(&event.contract.path))))
+        });
+        let events = events.collect::<Result<_>>().map_err(at)?;
+        let tombstones = plan.tombstones.iter().map(|tombstone| {
+            if tombstone.table != relation.name {
+                return Ok(None);
+            }
+            let topic = &plan.topics[tombstone.topic];
+            let program = TombstoneProgram::compile(tombstone, topic, relation, ids.keys[tombstone.topic])?;
+            Ok(Some((program, identity(&topic.name))))
+        });
+        let tombstones = tombstones.collect::<Result<_>>().map_err(at)?;
+        let unknown_columns = unknown_columns(plan, relation);
+        Ok(TablePrograms { relation: relation.clone(), rules, events, tombstones, unknown_columns })
+    }
+}

@@ -1,0 +1,71 @@
+//! The tables of the stream by the decoder's index: enriched from the catalog, their programs compiled anew with each
+//! version.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::metrics::ConnectorMetrics;
+use super::programs::{ContractIds, TablePrograms};
+use crate::connector::{NewColumns, Plan};
+use crate::decode::Decoder;
+use crate::error::{At, Error, Kind, Result};
+use crate::model::{Relation, TableName};
+
+/// Fills in what a Relation message does not say: types that are not built in, the primary key under FULL.
+pub(super) type Enrich = Box<dyn FnMut(&mut Relation) -> Result<()> + Send>;
+
+/// The compiled tables of one session.
+pub(super) struct Relations {
+    plan: Arc<Plan>,
+    ids: ContractIds,
+    epoch: u32,
+    enrich: Enrich,
+    metrics: Arc<ConnectorMetrics>,
+    tables: Vec<Option<TablePrograms>>,
+    reported: HashSet<(TableName, String)>,
+}
+
+impl Relations {
+    pub(super) fn new(plan: Arc<Plan>, ids: ContractIds, epoch: u32, enrich: Enrich, metrics: Arc<ConnectorMetrics>) -> Relations {
+        Relations { plan, ids, epoch, enrich, metrics, tables: Vec::new(), reported: HashSet::new() }
+    }
+
+    /// The programs of the table with this index.
+    pub(super) fn table(&self, index: usize) -> Result<&TablePrograms> {
+        let table = self.tables.get(index).and_then(Option::as_ref);
+        table.ok_or_else(|| Error::new(Kind::Bug, "a row came before its table was compiled"))
+    }
+
+    /// A Relation message arrived: this version of the table is valid from here on.
+    pub(super) fn define(&mut self, index: usize, decoder: &mut Decoder) -> Result<()> {
+        let received = decoder.relation(index).ok_or_else(|| Error::new(Kind::Bug, "an unknown relation was defined"))?;
+        let mut relation = Relation::clone(received);
+        let at = At::table(relation.name.clone());
+        (self.enrich)(&mut relation).map_err(|error| error.at(at.clone()))?;
+        decoder.set_relation(index, relation.clone());
+        let programs = TablePrograms::compile(&self.plan, &Arc::new(relation), &self.ids, self.epoch)?;
+        self.report_unknown(&programs).map_err(|error| error.at(at))?;
+        if self.tables.len() <= index {
+            self.tables.resize_with(index + 1, || None);
+        }
+        self.tables[index] = Some(programs);
+        Ok(())
+    }
+
+    /// A column that no rule names is never published by itself: it is counted and said once, or halts.
+    fn report_unknown(&mut self, programs: &TablePrograms) -> Result<()> {
+        let name = &programs.relation.name;
+        let Some(table) = self.plan.table(name) else { return Ok(()) };
+        self.metrics.unnamed_columns(&name.to_string(), programs.unknown_columns.len());
+        for column in &programs.unknown_columns {
+            if table.new_columns == NewColumns::Halt {
+                let detail = format!("column {column} is neither used nor in unpublished, and new_columns = \"halt\"");
+                return Err(Error::new(Kind::Unmapped, detail).at(At::column(column)));
+            }
+            if self.reported.insert((name.clone(), column.clone())) {
+                tracing::warn!(table = %name, column, "column is neither used by a rule nor named in unpublished: it is not published");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! One session: from START_REPLICATION to its end. Wires reader, assembler and committer, and watches them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use super::assembler::Assembler;
+use super::committer::{Committer, CommitterSettings};
+use super::connector::End;
+use super::inflight::Inflight;
+use super::monitor::Monitor;
+use super::task::{Stop, Stopper, Task, stop_signal};
+use super::unit::Unit;
+use crate::error::{Error, Kind, Result};
+use crate::source::{Frame, Frames, Stream};
+
+/// Units that may wait for the committer; with a unit of about a received buffer, what gathers during a commit.
+const UNITS: usize = 16;
+/// A source that is silent so long inside a large transaction has its Kafka transaction aborted.
+const LARGE_SILENCE: Duration = Duration::from_secs(10);
+/// How often the monitor looks at slot and publication.
+const MONITOR_INTERVAL: Duration = Duration::from_secs(5);
+
+/// All that a session needs, ready to run.
+pub(super) struct Session {
+    pub(super) stream: Arc<Stream>,
+    pub(super) assembler: Assembler,
+    pub(super) committer: CommitterSettings,
+    pub(super) inflight: Inflight,
+    pub(super) monitor: Monitor,
+}
+
+/// Runs until the stop, or until one of its parts fails.
+pub(super) fn run(session: Session, stop: &Stop) -> Result<End> {
+    let Session { stream, assembler, committer, inflight, mut monitor } = session;
+    let (units_in, units_out) = bounded(UNITS);
+    let (ended, any_ended) = bounded(2);
+    let (intake_stopper, intake) = stop_signal();
+    let confirm = { let stream = stream.clone(); move |lsn| stream.confirm(lsn) };
+    let committing = {
+        let ended = ended.clone();
+        Task::spawn("commit", move || {
+            let _ended = EndSignal(ended);
+            Committer::new(committer, units_out, confirm).run()
+        })?
+    };
+    let assembling = {
+        let stream = stream.clone();
+        Task::spawn("assemble", move || {
+            let _ended = EndSignal(ended);
+            assemble(assembler, &stream, &units_in, &inflight, &intake)
+        })?
+    };
+    let watched = watch(&mut monitor, &stream, &any_ended, stop);
+    let stopped = stop.is_set();
+    end(stream, intake_stopper, assembling, committing, watched, stopped)
+}
+
+/// Waits for the stop or the first end, and lets the monitor look now and then.
+fn watch(monitor: &mut Monitor, stream: &Stream, any_ended: &Receiver<()>, stop: &Stop) -> Result<()> {
+    loop {
+        select! {
+            recv(any_ended) -> _ => return Ok(()),
+            recv(stop.channel()) -> _ => return Ok(()),
+            default(MONITOR_INTERVAL) => monitor.look(stream)?,
+        }
+    }
+}
+
+/// Stops the intake, lets the committer finish what it has, closes the replication connection; the cause comes first.
+fn end(
+    stream: Arc<Stream>,
+    intake: Stopper,
+    assembling: Task<()>,
+    committing: Task<()>,
+    watched: Result<()>,
+    stopped: bool,
+) -> Result<End> {
+    drop(intake);
+    let assembled = assembling.join();
+    let committed = committing.join();
+    let closed = Arc::into_inner(stream).map_or(Ok(()), |stream| stream.stop(None));
+    watched.and(committed)?;
+    if stopped {
+        return closed.map(|()| End::Stopped);
+    }
+    assembled?;
+    Err(stream_ended(closed))
+}
+
+fn stream_ended(closed: Result<()>) -> Error {
+    closed.err().unwrap_or_else(|| Error::new(Kind::PostgresUnreachable, "the replication stream ended"))
+}
+
+/// The assembler's thread: frames in, units out.
+fn assemble(mut assembler: Assembler, stream: &Stream, units: &Sender<Unit>, inflight: &Inflight, intake: &Stop) -> Result<()> {
+    let mut sink = |unit: Unit| {
+        inflight.add(&unit);
+        select! {
+            send(units, unit) -> sent => sent.map_err(|_| Error::new(Kind::KafkaUnreachable, "the committer has ended")),
+            recv(intake.channel()) -> _ => Err(Error::new(Kind::PostgresUnreachable, "stopped")),
+        }
+    };
+    let mut heard = Instant::now();
+    loop {
+        let patience = if assembler.large_open().is_some() { LARGE_SILENCE } else { Duration::from_secs(3600) };
+        select! {
+            recv(stream.frames) -> frames => match frames {
+                Ok(frames) => {
+                    heard = take(&mut assembler, &frames, &mut sink)?.then(Instant::now).unwrap_or(heard);
+                    stream.recycle(frames);
+                }
+                Err(_) => return Ok(()),
+            },
+            recv(intake.channel()) -> _ => return Ok(()),
+            default(patience) => {}
+        }
+        if let Some(commit_lsn) = assembler.large_open() && heard.elapsed() >= LARGE_SILENCE {
+            let detail = format!("the source was silent for 10 s inside the transaction committed at {commit_lsn}");
+            return Err(Error::new(Kind::PostgresUnreachable, detail));
+        }
+    }
+}
+
+/// Hands one buffer's frames to the assembler; whether any of them was more than a keepalive.
+fn take(assembler: &mut Assembler, frames: &Frames, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<bool> {
+    let mut data = false;
+    for frame in frames.iter() {
+        match frame {
+            Frame::Data { body, .. } => {
+                data = true;
+                assembler.message(body, sink)?;
+            }
+            Frame::Keepalive { wal_end, reply_requested, .. } => assembler.keepalive(wal_end, reply_requested, sink)?,
+        }
+    }
+    assembler.flush(sink)?;
+    Ok(data)
+}
+
+/// Says when dropped, also by a panic, that its thread has ended.
+struct EndSignal(Sender<()>);
+
+impl Drop for EndSignal {
+    fn drop(&mut self) {
+        // The watcher may be gone already, or have heard of the other thread's end.
+        drop(self.0.try_send(()));
+    }
+}

@@ -1,0 +1,169 @@
+//! What a start learns of the source database, and what it creates there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::check;
+use super::connector::Connector;
+use super::relations::Enrich;
+use super::task::Stop;
+use crate::checkpoint::judge::{Facts, SlotFacts, TimelineSwitch, Verdict, judge};
+use crate::checkpoint::record::State;
+use crate::connector::Plan;
+use crate::error::{Error, Kind, Result};
+use crate::model::{ColumnType, Lsn, Relation, ReplicaIdentity};
+use crate::source::preflight::{self, PublicationState, ServerState, SlotState};
+use crate::source::{Replication, SourceSettings, Sql, SystemIdentity, catalog};
+
+/// Everything that was learned.
+pub(super) struct Source {
+    pub(super) settings: SourceSettings,
+    pub(super) sql: Arc<Sql>,
+    pub(super) server: ServerState,
+    pub(super) replication: Replication,
+    pub(super) identity: SystemIdentity,
+    handle: Handle,
+    adopt_slot: bool,
+    history: Vec<TimelineSwitch>,
+    slot: Option<SlotState>,
+    publication: Option<PublicationState>,
+}
+
+impl Source {
+    /// Connects twice (SQL and replication) and asks; changes nothing.
+    pub(super) fn open(connector: &Connector) -> Result<Source> {
+        let resolved = connector.source.resolve()?;
+        let (settings, adopt_slot) = (resolved.settings(connector.name()), resolved.adopt_slot);
+        let handle = connector.handle.clone();
+        let sql = Arc::new(handle.block_on(Sql::connect(&settings))?);
+        let server = handle.block_on(preflight::server(&sql))?;
+        preflight::check_server(&server)?;
+        let mut replication = Replication::connect(&settings)?;
+        let identity = replication.identify_system()?;
+        let history = if identity.timeline > 1 { replication.timeline_history(identity.timeline)? } else { Vec::new() };
+        let history =
+            history.iter().map(|switch| TimelineSwitch { timeline: switch.timeline, switch_lsn: switch.at }).collect();
+        let slot = handle.block_on(preflight::slot(&sql, &settings.slot))?;
+        let publication = handle.block_on(preflight::publication(&sql, &settings.publication))?;
+        Ok(Source { settings, sql, server, replication, identity, handle, adopt_slot, history, slot, publication })
+    }
+
+    /// Publication and tables against the rules.
+    pub(super) fn check_rules(&self, plan: &Plan) -> Result<()> {
+        let tables: Vec<_> = check::rule_tables(plan).into_iter().collect();
+        let catalog = self.handle.block_on(catalog::tables(&self.sql, &tables))?;
+        let mut findings = check::tables(plan, &catalog);
+        let publication = check::publication(plan, &self.settings.publication, self.publication.as_ref());
+        findings.errors.splice(0..0, publication);
+        for warning in &findings.warnings {
+            tracing::warn!(connector = plan.name, "{warning}");
+        }
+        findings.into_result()
+    }
+
+    /// Judges by the start table.
+    pub(super) fn judge(&mut self, state: &State) -> Result<Verdict> {
+        self.slot = self.handle.block_on(preflight::slot(&self.sql, &self.settings.slot))?;
+        let slot = self.slot.as_ref().map(|slot| slot_facts(slot, &self.identity.database));
+        judge(&Facts {
+            slot_name: &self.settings.slot,
+            slot: slot.as_ref(),
+            checkpoint: state.checkpoint.as_ref(),
+            intent: state.intent.as_ref(),
+            system_identifier: &self.identity.system_identifier,
+            timeline: self.identity.timeline,
+            flush_lsn: self.identity.flush_lsn,
+            history: &self.history,
+            adopt_slot: self.adopt_slot,
+        })
+    }
+
+    /// The same before the fence, so that a daemon pointed at the wrong server does not fence the right one. The state is
+    /// then that up to the last stable offset: a commit that the slot already knows may still wait for its marker, so a
+    /// slot that seems ahead, or foreign, is judged behind the fence.
+    pub(super) fn judge_unfenced(&mut self, stale: &State) -> Result<()> {
+        match self.judge(stale) {
+            Err(error) if !matches!(error.kind(), Kind::SlotAhead | Kind::SlotForeign) => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// A slot that someone reads is waited for; the holder is never killed.
+    pub(super) fn refuse_held_slot(&self) -> Result<()> {
+        match self.slot.as_ref().and_then(|slot| slot.active_pid) {
+            Some(pid) => Err(Error::new(Kind::SlotHeld, format!("slot {} held by pid {pid}", self.settings.slot))),
+            None => Ok(()),
+        }
+    }
+
+    /// Where the slot that is adopted stands.
+    pub(super) fn slot_position(&self) -> Result<Lsn> {
+        let position = self.slot.as_ref().and_then(|slot| slot.confirmed_flush_lsn);
+        position.ok_or_else(|| Error::new(Kind::Bug, "a slot without a position was to be adopted"))
+    }
+
+    pub(super) fn drop_slot(&mut self) -> Result<()> {
+        tracing::warn!(slot = self.settings.slot, "dropping the slot of a first start that was cut off");
+        self.replication.drop_slot(&self.settings.slot)
+    }
+
+    /// Creates the slot (failover-enabled where the server can); its consistent point, or None where the stop came first.
+    pub(super) fn create_slot(&mut self, stop: &Stop) -> Result<Option<Lsn>> {
+        let failover = self.replication.major_version() >= 17;
+        let slot = self.settings.slot.clone();
+        let go_on = |waited: Duration| {
+            if waited >= Duration::from_secs(5) {
+                tracing::info!(slot, waited_s = waited.as_secs(), "waiting for running transactions to end before the slot is consistent");
+            }
+            !stop.is_set()
+        };
+        let created = self.replication.create_slot(&self.settings.slot, failover, go_on);
+        match created {
+            Err(_) if stop.is_set() => Ok(None),
+            created => created.map(Some),
+        }
+    }
+}
+
+fn slot_facts(slot: &SlotState, database: &str) -> SlotFacts {
+    let mismatch = match (slot.slot_type.as_str(), slot.plugin.as_deref(), slot.database.as_deref()) {
+        ("logical", Some("pgoutput"), Some(of)) if of == database => None,
+        ("logical", Some("pgoutput"), of) => Some(format!("it belongs to database {}", of.unwrap_or("none"))),
+        ("logical", plugin, _) => Some(format!("it is of plugin {}", plugin.unwrap_or("none"))),
+        _ => Some("it is a physical slot".to_owned()),
+    };
+    let lost = slot.is_lost().then(|| {
+        let reason = slot.invalidation_reason.as_deref().or(slot.wal_status.as_deref());
+        reason.unwrap_or("lost").to_owned()
+    });
+    SlotFacts { confirmed_flush: slot.confirmed_flush_lsn.unwrap_or_default(), lost, mismatch }
+}
+
+/// Asks the catalog for what a Relation message leaves out.
+pub(super) fn enrich(handle: Handle, sql: Arc<Sql>) -> Enrich {
+    Box::new(move |relation: &mut Relation| {
+        let unknown: Vec<u32> = relation
+            .columns
+            .iter()
+            .filter(|column| ColumnType::builtin(column.type_oid, column.modifier).is_none())
+            .map(|column| column.type_oid)
+            .collect();
+        let types = handle.block_on(catalog::resolve_types(&sql, &unknown))?;
+        let primary_key = match relation.identity {
+            ReplicaIdentity::Full => Some(handle.block_on(catalog::primary_key(&sql, relation.oid))?),
+            ReplicaIdentity::Default | ReplicaIdentity::Index | ReplicaIdentity::Nothing => None,
+        };
+        for column in &mut relation.columns {
+            let builtin = ColumnType::builtin(column.type_oid, column.modifier);
+            let known = builtin.or_else(|| types.get(&column.type_oid).cloned());
+            column.kind = known.unwrap_or_else(|| ColumnType::Other(format!("type with OID {}", column.type_oid)));
+            column.in_key = match &primary_key {
+                Some(names) => names.contains(&column.name),
+                None => column.in_identity,
+            };
+        }
+        Ok(())
+    })
+}

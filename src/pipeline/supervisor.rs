@@ -1,0 +1,135 @@
+//! One connector's life: attempts, backoff, halts. A halted connector stays halted until the process is restarted; the
+//! others go on.
+
+use std::time::{Duration, Instant};
+
+use super::connector::{Connector, End};
+use super::health::Phase;
+use super::task::Stop;
+use crate::error::{At, Disposition, Error, Kind};
+use crate::model::Lsn;
+
+/// First and longest pause between attempts.
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+const BACKOFF_LAST: Duration = Duration::from_secs(30);
+/// A slot that someone holds is asked for again after this.
+const SLOT_HELD_PAUSE: Duration = Duration::from_secs(1);
+/// An attempt that lasted so long has worked: the next failure starts from the first pause.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// Runs the connector until `stop`.
+pub(super) fn supervise(connector: &mut Connector, stop: &Stop) {
+    let mut retries = Retries::default();
+    while !stop.is_set() {
+        connector.health().enter(Phase::Starting);
+        let begun = Instant::now();
+        let error = match connector.attempt(stop) {
+            Ok(End::Stopped) => break,
+            Err(error) => error.at(At::connector(connector.name())),
+        };
+        if begun.elapsed() >= STEADY {
+            retries.reset();
+        }
+        match retries.judge(&error) {
+            Some(pause) => {
+                connector.metrics().retry(error.kind());
+                retries.log(&error, pause);
+                connector.health().fail(Phase::Retrying, &error);
+                stop.wait(pause);
+            }
+            None => {
+                tracing::error!(error = %error.chain(), remedy = error.remedy(), "connector halted");
+                connector.health().fail(Phase::Halted, &error);
+                while !stop.wait(Duration::from_secs(3600)) {}
+                return;
+            }
+        }
+    }
+    connector.health().enter(Phase::Stopped);
+}
+
+/// What is remembered from attempt to attempt.
+#[derive(Default)]
+struct Retries {
+    count: u32,
+    logged: Option<String>,
+    /// The source transaction that did not fit into its Kafka transaction last time.
+    too_long: Option<Lsn>,
+}
+
+impl Retries {
+    fn reset(&mut self) {
+        (self.count, self.logged) = (0, None);
+    }
+
+    /// The pause before the next attempt; None: halt.
+    fn judge(&mut self, error: &Error) -> Option<Duration> {
+        let pause = match error.disposition() {
+            Disposition::Halt if error.kind() == Kind::TransactionTooLong => {
+                let lsn = error.place().position.map(|position| position.lsn);
+                if self.too_long == lsn {
+                    return None;
+                }
+                self.too_long = lsn;
+                BACKOFF_FIRST
+            }
+            Disposition::Halt | Disposition::Bug => return None,
+            Disposition::Retry if error.kind() == Kind::SlotHeld => SLOT_HELD_PAUSE,
+            Disposition::Retry => jittered(self.count),
+        };
+        self.count += 1;
+        Some(pause)
+    }
+
+    /// Logs a failure once, not at every attempt.
+    fn log(&mut self, error: &Error, pause: Duration) {
+        let text = error.chain();
+        if self.logged.as_ref() != Some(&text) {
+            let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(error = %text, remedy = error.remedy(), pause_ms, "connector retries");
+            self.logged = Some(text);
+        }
+    }
+}
+
+/// Doubles with each attempt up to the longest pause; between half and all of it, so that many connectors spread.
+fn jittered(count: u32) -> Duration {
+    let full = BACKOFF_FIRST.saturating_mul(1 << count.min(10)).min(BACKOFF_LAST);
+    let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), count) % 1000;
+    full / 2 + (full / 2).mul_f64(random as f64 / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Position;
+
+    #[test]
+    fn pauses_grow_to_their_limit_and_never_vanish() {
+        for count in 0..40 {
+            let pause = jittered(count);
+            assert!(pause >= BACKOFF_FIRST / 2 && pause <= BACKOFF_LAST, "{count}: {pause:?}");
+        }
+        assert!(jittered(30) >= BACKOFF_LAST / 2);
+    }
+
+    #[test]
+    fn a_transaction_that_is_too_long_halts_the_second_time() {
+        let too_long = |lsn| {
+            let position = Position { epoch: 0, lsn: Lsn(lsn), n: 0, r: 0 };
+            Error::new(Kind::TransactionTooLong, "t").at(At::position(position))
+        };
+        let mut retries = Retries::default();
+        assert!(retries.judge(&too_long(5)).is_some());
+        assert!(retries.judge(&too_long(7)).is_some(), "another transaction");
+        assert!(retries.judge(&too_long(7)).is_none());
+    }
+
+    #[test]
+    fn facts_halt_and_failures_of_the_world_do_not() {
+        let mut retries = Retries::default();
+        assert_eq!(retries.judge(&Error::new(Kind::SlotAhead, "gap")), None);
+        assert_eq!(retries.judge(&Error::new(Kind::Bug, "b")), None);
+        assert_eq!(retries.judge(&Error::new(Kind::SlotHeld, "s")), Some(SLOT_HELD_PAUSE));
+    }
+}
