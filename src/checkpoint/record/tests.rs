@@ -63,7 +63,7 @@ fn what_cannot_be_understood_is_named() {
         ("checkpoint", r#"{"version":0}"#, "format version 0"),
         ("checkpoint", "garbage", "a record that is damaged"),
         ("checkpoint", r#"{"version":1}"#, "a record that is damaged"),
-        ("checkpoint", &GOLDEN.replace("}}", r#"},"more":1}"#), "damaged"),
+        ("checkpoint", &GOLDEN.replace(r#""ab12"}"#, r#""ab12","more":1}"#), "damaged"),
         ("checkpoint", &GOLDEN.replace("16/B374D848", "5"), "damaged"),
         ("takeover", r#"{"version":1,"instance":"a","more":1}"#, "damaged"),
         ("other", "x", r#"a record of key "other""#),
