@@ -1,0 +1,35 @@
+//! The commands that run the whole of Walwright on real servers: `cargo test --profile ci --test drive -- COMMAND`.
+
+mod support;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[path = "drive/serve.rs"]
+mod serve;
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start Postgres, Kafka and the schema registry, say where they are, stop them on Ctrl-C.
+    Serve(serve::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("{fault}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The integration tests: one binary, so that the servers start once.
+
+mod stack;
+mod support;

@@ -1,0 +1,90 @@
+//! The daemon under test as its users run it: the binary, a walwright.toml, signals and HTTP.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::process::{Farewell, Process};
+use super::registry::get;
+use super::sandbox::Sandbox;
+use super::{Context, Result};
+
+/// The binary that Cargo built for these tests.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_walwright");
+
+pub(crate) struct Daemon {
+    process: Process,
+    admin: SocketAddr,
+}
+
+impl Daemon {
+    /// Starts `walwright run --config CONFIG`. `admin` is what the file says in `[admin] listen`; `environment` is
+    /// added to this process's own. `name` is for the log, which is appended to.
+    pub(crate) fn start(
+        sandbox: &Sandbox,
+        name: &str,
+        config: &Path,
+        admin: SocketAddr,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
+        let mut command = Command::new(BINARY);
+        command.args(["run", "--config"]).arg(config).envs(environment.iter().copied());
+        let process = Process::spawn(name, command, &sandbox.log(name)?, Farewell::Kill)?;
+        Ok(Self { process, admin })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.process.log().to_owned()
+    }
+
+    /// Everything that it has logged, with the output of those started before under the same name.
+    pub(crate) fn log(&self) -> Result<String> {
+        std::fs::read_to_string(self.process.log()).context(self.process.log().display())
+    }
+
+    /// Waits until `/readyz` is green.
+    pub(crate) fn wait_ready(&mut self, within: Duration) -> Result<()> {
+        let url = format!("http://{}/readyz", self.admin);
+        self.process.ready(within, || Ok(get(&url).ok().map(drop)))
+    }
+
+    /// The body of a path of its HTTP server, e.g. `/metrics`.
+    pub(crate) fn get(&self, path: &str) -> Result<String> {
+        get(&format!("http://{}{path}", self.admin)).context(path)
+    }
+
+    /// Waits for a line of its log that contains `text`.
+    pub(crate) fn wait_log(&mut self, text: &str, within: Duration) -> Result<()> {
+        let log = self.process.log().to_owned();
+        self.process
+            .ready(within, || Ok(std::fs::read_to_string(&log)?.contains(text).then_some(())))
+            .context(format!("wait for \"{text}\" in the log"))
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// SIGKILL, then waits for the end.
+    pub(crate) fn kill_hard(&mut self) -> Result<()> {
+        self.process.kill_hard()
+    }
+
+    /// SIGTERM, then the exit status.
+    pub(crate) fn terminate(&mut self, within: Duration) -> Result<ExitStatus> {
+        self.process.signal(Signal::TERM)?;
+        self.process.wait(within)
+    }
+
+    /// Waits for an end of its own making.
+    pub(crate) fn wait(&mut self, within: Duration) -> Result<ExitStatus> {
+        self.process.wait(within)
+    }
+}

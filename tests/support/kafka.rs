@@ -1,0 +1,251 @@
+//! A Kafka cluster of our own in KRaft mode, every node a broker and a controller.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rustix::process::Signal;
+
+use super::cache::JavaServers;
+use super::process::{Farewell, Process, run};
+use super::sandbox::{Sandbox, random};
+use super::{Result, runtime};
+
+const START: Duration = Duration::from_secs(90);
+const STOP: Duration = Duration::from_secs(60);
+const REQUEST: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// 1 or 3. Three share the machine's cores: for fault tests, never for speed.
+    pub(crate) brokers: usize,
+    /// Broker settings laid over the stack's.
+    pub(crate) settings: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { brokers: 1, settings: Vec::new() }
+    }
+}
+
+impl Options {
+    pub(crate) fn brokers(brokers: usize) -> Self {
+        Self { brokers, ..Self::default() }
+    }
+
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+pub(crate) struct Kafka {
+    cluster: String,
+    nodes: Vec<Node>,
+}
+
+struct Node {
+    class_path: String,
+    jit: &'static [&'static str],
+    clients: SocketAddr,
+    controllers: SocketAddr,
+    folder: PathBuf,
+    log: PathBuf,
+    process: Option<Process>,
+}
+
+impl Kafka {
+    pub(crate) fn start(sandbox: &Arc<Sandbox>, options: &Options) -> Result<Self> {
+        let class_path = JavaServers::resolve()?.class_path();
+        let nodes = (0..options.brokers).map(|_| Node::new(sandbox, &class_path, options.brokers));
+        let mut kafka = Self { cluster: cluster_id(), nodes: nodes.collect::<Result<_>>()? };
+        kafka.format(options)?;
+        kafka.nodes.iter_mut().try_for_each(Node::start)?;
+        (0..options.brokers).try_for_each(|broker| kafka.wait_ready(broker))?;
+        Ok(kafka)
+    }
+
+    /// Writes every node's settings and formats its data folder.
+    fn format(&self, options: &Options) -> Result<()> {
+        let voters: Vec<_> =
+            self.nodes.iter().enumerate().map(|(i, node)| format!("{i}@{}", node.controllers)).collect();
+        for (id, node) in self.nodes.iter().enumerate() {
+            let settings = node.settings(id, &voters.join(","), options);
+            std::fs::write(node.properties(), settings)?;
+            let mut format = node.java("-Xmx128m");
+            run(format.args(["kafka.tools.StorageTool", "format", "-t", &self.cluster, "-c"]).arg(node.properties()))?;
+        }
+        Ok(())
+    }
+
+    /// `bootstrap.servers`.
+    pub(crate) fn bootstrap(&self) -> String {
+        let clients: Vec<_> = self.nodes.iter().map(|node| node.clients.to_string()).collect();
+        clients.join(",")
+    }
+
+    pub(crate) fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", self.bootstrap());
+        client
+    }
+
+    pub(crate) fn log(&self, broker: usize) -> Result<&Path> {
+        Ok(&self.node(broker)?.log)
+    }
+
+    /// Creates a topic on as many brokers as there are, at most 3, and waits until it has its leaders.
+    pub(crate) fn create_topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> Result<()> {
+        let replicas = i32::try_from(self.nodes.len().min(3))?;
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
+        let topic = config.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST));
+        let results = runtime()?.block_on(admin.create_topics([&topic], &options))?;
+        for result in results {
+            result.map_err(|(topic, code)| format!("create topic {topic}: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill_hard(&mut self, broker: usize) -> Result<()> {
+        match self.node_mut(broker)?.process.take() {
+            Some(mut process) => process.kill_hard(),
+            None => Ok(()),
+        }
+    }
+
+    /// SIGTERM: hands its partitions over and writes everything out.
+    pub(crate) fn stop(&mut self, broker: usize) -> Result<()> {
+        let Some(mut process) = self.node_mut(broker)?.process.take() else { return Ok(()) };
+        if process.ended()?.is_none() {
+            process.signal(Signal::TERM)?;
+            process.wait(STOP)?;
+        }
+        Ok(())
+    }
+
+    /// SIGSTOP, SIGCONT and what else a test wants to send.
+    pub(crate) fn signal(&self, broker: usize, signal: Signal) -> Result<()> {
+        self.node(broker)?.process.as_ref().ok_or("the broker does not run")?.signal(signal)
+    }
+
+    /// Starts a broker, stopping it first where it runs. It keeps its data and ports.
+    pub(crate) fn restart(&mut self, broker: usize) -> Result<()> {
+        self.stop(broker)?;
+        self.node_mut(broker)?.start()?;
+        self.wait_ready(broker)
+    }
+
+    fn wait_ready(&mut self, broker: usize) -> Result<()> {
+        let cluster = self.cluster.clone();
+        let node = self.node_mut(broker)?;
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", node.clients.to_string()).set("log_level", "0");
+        config.set("reconnect.backoff.ms", "20").set("reconnect.backoff.max.ms", "100");
+        let client: BaseConsumer = config.create()?;
+        let process = node.process.as_mut().ok_or("the broker does not run")?;
+        process.ready(START, || is_ours(&client, &cluster, i32::try_from(broker)?))
+    }
+
+    fn node(&self, broker: usize) -> Result<&Node> {
+        self.nodes.get(broker).ok_or_else(|| format!("there is no broker {broker}").into())
+    }
+
+    fn node_mut(&mut self, broker: usize) -> Result<&mut Node> {
+        self.nodes.get_mut(broker).ok_or_else(|| format!("there is no broker {broker}").into())
+    }
+}
+
+/// Ready once it answers with itself among the brokers; another cluster's answer is a fault.
+fn is_ours(client: &BaseConsumer, cluster: &str, broker: i32) -> Result<Option<()>> {
+    let Ok(metadata) = client.fetch_metadata(None, Duration::from_millis(500)) else { return Ok(None) };
+    if !metadata.brokers().iter().any(|each| each.id() == broker) {
+        return Ok(None);
+    }
+    match client.client().fetch_cluster_id(Duration::from_secs(5)) {
+        Some(answered) if answered == cluster => Ok(Some(())),
+        answered => Err(format!("the broker at this port is of another cluster: {answered:?}").into()),
+    }
+}
+
+impl Node {
+    fn new(sandbox: &Arc<Sandbox>, class_path: &str, brokers: usize) -> Result<Self> {
+        let folder = sandbox.folder("kafka")?;
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // One broker serves the benchmarks too; three only have to be up soon.
+        let jit: &[_] = if brokers == 1 { &[] } else { &["-XX:TieredStopAtLevel=1"] };
+        Ok(Self {
+            class_path: class_path.to_owned(),
+            jit,
+            clients: sandbox.port()?,
+            controllers: sandbox.port()?,
+            log: sandbox.log(&name)?,
+            folder,
+            process: None,
+        })
+    }
+
+    fn properties(&self) -> PathBuf {
+        self.folder.join("server.properties")
+    }
+
+    fn settings(&self, id: usize, voters: &str, options: &Options) -> String {
+        let (clients, controllers, data) = (self.clients, self.controllers, self.folder.join("data"));
+        let replicas = options.brokers.min(3);
+        let in_sync = if replicas == 3 { 2 } else { 1 };
+        let own = format!(
+            "node.id={id}\n\
+             process.roles=broker,controller\n\
+             listeners=PLAINTEXT://{clients},CONTROLLER://{controllers}\n\
+             advertised.listeners=PLAINTEXT://{clients}\n\
+             controller.listener.names=CONTROLLER\n\
+             controller.quorum.voters={voters}\n\
+             log.dirs={}\n\
+             auto.create.topics.enable=false\n\
+             default.replication.factor={replicas}\n\
+             min.insync.replicas={in_sync}\n\
+             offsets.topic.num.partitions=2\n\
+             offsets.topic.replication.factor={replicas}\n\
+             transaction.state.log.num.partitions=4\n\
+             transaction.state.log.replication.factor={replicas}\n\
+             transaction.state.log.min.isr={in_sync}\n\
+             group.initial.rebalance.delay.ms=0\n\
+             broker.session.timeout.ms=6000\n\
+             broker.heartbeat.interval.ms=500\n\
+             log.cleaner.dedupe.buffer.size=8388608\n",
+            data.display()
+        );
+        let given = options.settings.iter().map(|(name, value)| format!("{name}={value}\n"));
+        std::iter::once(own).chain(given).collect()
+    }
+
+    fn java(&self, heap: &str) -> Command {
+        let mut java = Command::new("java");
+        java.args([heap, "-XX:+UseSerialGC"]).args(self.jit).args(["-cp", &self.class_path]);
+        java.current_dir(&self.folder);
+        java
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let mut server = self.java("-Xmx512m");
+        server.arg("kafka.Kafka").arg(self.properties());
+        self.process = Some(Process::spawn("kafka", server, &self.log, Farewell::Kill)?);
+        Ok(())
+    }
+}
+
+/// A new cluster's id: 16 bytes in base64, of which the last character carries two bits only.
+fn cluster_id() -> String {
+    let mut id = format!("{:016x}{:016x}", random(), random());
+    id.truncate(21);
+    id + "A"
+}

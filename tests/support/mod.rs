@@ -1,0 +1,62 @@
+//! What the integration tests, the demo, the kill tests and the benchmarks stand on: real servers in a sandbox.
+//!
+//! ```text
+//! cache     packages by pinned version and checksum -> the user's cache folder
+//! sandbox   one folder, one loopback address and one log folder for a set of servers
+//! process   a child that ends with its owner (watchdog: also where the owner is killed)
+//! postgres, kafka, registry, daemon     one server each, over process
+//! stack     all three servers: shared by a test binary, or a test's own
+//! ```
+#![allow(dead_code, reason = "each test target uses its own part")]
+
+pub(crate) mod cache;
+pub(crate) mod daemon;
+pub(crate) mod kafka;
+pub(crate) mod postgres;
+pub(crate) mod process;
+pub(crate) mod registry;
+pub(crate) mod sandbox;
+pub(crate) mod sql;
+pub(crate) mod stack;
+pub(crate) mod watchdog;
+
+use std::fmt::Display;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+/// A fault of the stack is a sentence for the person who runs it.
+pub(crate) type Fault = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Result<T> = std::result::Result<T, Fault>;
+
+/// Says what was being done when an error came up.
+pub(crate) trait Context<T> {
+    fn context(self, what: impl Display) -> Result<T>;
+}
+
+impl<T, E: Display> Context<T> for std::result::Result<T, E> {
+    fn context(self, what: impl Display) -> Result<T> {
+        self.map_err(|error| format!("{what}: {error:#}").into())
+    }
+}
+
+/// The runtime that drives SQL connections and admin requests, for callers that are themselves not async.
+pub(crate) fn runtime() -> Result<&'static tokio::runtime::Runtime> {
+    static RUNTIME: LazyLock<std::io::Result<tokio::runtime::Runtime>> =
+        LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build());
+    RUNTIME.as_ref().context("start the tests' runtime")
+}
+
+/// Asks `probe` until it has an answer. `None` when `within` is over.
+#[allow(clippy::disallowed_methods, reason = "a server announces to nobody that it is ready: it must be asked again")]
+pub(crate) fn poll<T>(within: Duration, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
+    let end = Instant::now() + within;
+    loop {
+        if let Some(answer) = probe()? {
+            return Ok(Some(answer));
+        }
+        if Instant::now() >= end {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,109 @@
+//! The place where a set of servers lives: a folder, a log folder and a loopback address of its own.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::watchdog::watchdog;
+use super::{Context, Result};
+
+/// How many runs' logs are kept.
+const LOGS_KEPT: usize = 10;
+
+/// Removed when dropped, except for the logs.
+///
+/// Every sandbox has a loopback address of its own (Linux answers on all of 127/8), so that its ports are its own:
+/// a server that was killed finds its port free again, which on the address that everybody uses may have become
+/// somebody's source port meanwhile, or that of a client connected to itself.
+pub(crate) struct Sandbox {
+    address: Ipv4Addr,
+    folder: PathBuf,
+}
+
+impl Sandbox {
+    pub(crate) fn new() -> Result<Self> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let folder = watchdog()?.folder().join(NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
+        std::fs::create_dir(&folder).context(folder.display())?;
+        let sandbox = Self { address: random_loopback(), folder };
+        sandbox.port().context("find a loopback address (127.0.0.0/8) to bind to")?;
+        Ok(sandbox)
+    }
+
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// A port that was free just now on this sandbox's address.
+    pub(crate) fn port(&self) -> Result<SocketAddr> {
+        Ok(TcpListener::bind((self.address, 0))?.local_addr()?)
+    }
+
+    /// Makes a new folder; a second one of the same name gets a number.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let numbered = (2..1000).map(|number| format!("{name}-{number}"));
+        for name in std::iter::once(name.to_owned()).chain(numbered) {
+            let folder = self.folder.join(name);
+            match std::fs::create_dir(&folder) {
+                Ok(()) => return Ok(folder),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).context(folder.display()),
+            }
+        }
+        Err(format!("too many folders named {name}").into())
+    }
+
+    /// The log file for a process of this sandbox.
+    pub(crate) fn log(&self, name: &str) -> Result<PathBuf> {
+        let number = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(logs()?.join(format!("{number}-{name}.log")))
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // What still cannot be removed here, the watchdog removes when this process ends.
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
+/// Where this process's servers log to: under the target folder, kept after the run.
+pub(crate) fn logs() -> Result<&'static Path> {
+    static LOGS: LazyLock<Result<PathBuf>> = LazyLock::new(make_log_folder);
+    LOGS.as_deref().context("make the log folder")
+}
+
+fn make_log_folder() -> Result<PathBuf> {
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("logs");
+    std::fs::create_dir_all(&all).context(all.display())?;
+    forget_old_logs(&all)?;
+    let run = tempfile::Builder::new().prefix("run-").tempdir_in(&all)?;
+    Ok(run.keep())
+}
+
+fn forget_old_logs(all: &Path) -> Result<()> {
+    let mut runs = Vec::new();
+    for entry in std::fs::read_dir(all)?.flatten() {
+        runs.push((entry.metadata()?.modified()?, entry.path()));
+    }
+    runs.sort();
+    let surplus = (runs.len() + 1).saturating_sub(LOGS_KEPT);
+    for (_, run) in runs.iter().take(surplus) {
+        // Another run may be removing it too.
+        drop(std::fs::remove_dir_all(run));
+    }
+    Ok(())
+}
+
+/// Any 64 bits; each call differs.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+fn random_loopback() -> Ipv4Addr {
+    let [a, b, c, ..] = random().to_be_bytes();
+    Ipv4Addr::new(127, a.clamp(1, 254), b, c.clamp(1, 254))
+}

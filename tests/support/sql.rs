@@ -1,0 +1,51 @@
+//! SQL from callers that are not async.
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, NoTls, Row};
+
+use super::{Context, Result, runtime};
+
+/// One connection. From within async code use [`connect`] or [`Sql::client`].
+pub(crate) struct Sql {
+    client: Client,
+}
+
+impl Sql {
+    pub(crate) fn connect(connection: &str) -> Result<Self> {
+        Ok(Self { client: runtime()?.block_on(connect(connection))? })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        runtime()?.block_on(self.client.query(sql, parameters)).context(sql)
+    }
+
+    pub(crate) fn execute(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<u64> {
+        runtime()?.block_on(self.client.execute(sql, parameters)).context(sql)
+    }
+
+    /// Several statements in one go; those that are not in a transaction are one.
+    pub(crate) fn batch(&self, sql: &str) -> Result<()> {
+        runtime()?.block_on(self.client.batch_execute(sql)).context(sql)
+    }
+
+    /// The one value of a query that gives one row of one column.
+    pub(crate) fn value<T>(&self, sql: &str) -> Result<T>
+    where
+        T: for<'a> tokio_postgres::types::FromSql<'a>,
+    {
+        let row = runtime()?.block_on(self.client.query_one(sql, &[])).context(sql)?;
+        row.try_get(0).context(sql)
+    }
+}
+
+/// A client for any runtime; its connection is driven by the tests' own.
+pub(crate) async fn connect(connection: &str) -> Result<Client> {
+    let (client, driver) = tokio_postgres::connect(connection, NoTls).await?;
+    // The driver ends with its client; a lost connection is told to whoever uses the client.
+    runtime()?.spawn(async move { drop(driver.await) });
+    Ok(client)
+}
