@@ -29,10 +29,7 @@ const QUERIES: &[(&str, &str)] = &[
     // Every row change that leaves a customer behind, also an update that changes nothing: a state is sent again.
     ("oms.CustomerChanged", "SELECT count(*) FROM customer_audit WHERE operation <> 'DELETE'"),
     // Every row change that gives a number up.
-    (
-        "oms.customers-state tombstone",
-        "SELECT count(*) FROM customer_audit WHERE operation IN ('REKEY', 'DELETE')",
-    ),
+    ("oms.customers-state tombstone", "SELECT count(*) FROM customer_audit WHERE operation IN ('REKEY', 'DELETE')"),
 ];
 
 /// Counts all event types in one statement, so in one snapshot.
@@ -43,16 +40,10 @@ pub(crate) async fn expected_counts(client: &Client) -> Result<Counts, Error> {
         .collect::<Vec<_>>()
         .join(" UNION ALL ");
     let rows = client.query(&sql, &[]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| (row.get::<_, String>(0), row.get::<_, i64>(1).unsigned_abs()))
-        .collect())
+    Ok(rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, i64>(1).unsigned_abs())).collect())
 }
 
 /// What became due between two counts of one database.
 pub(crate) fn since(earlier: &Counts, later: &Counts) -> Counts {
-    later
-        .iter()
-        .map(|(event, count)| (event.clone(), count - earlier.get(event).copied().unwrap_or(0)))
-        .collect()
+    later.iter().map(|(event, count)| (event.clone(), count - earlier.get(event).copied().unwrap_or(0))).collect()
 }

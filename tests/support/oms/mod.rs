@@ -23,9 +23,7 @@ pub(crate) const ROLE: &str = "walwright";
 /// Creates the schema in an empty database, as a superuser. The role is made unless the cluster has it; then its
 /// password stays what it was.
 pub(crate) async fn create(client: &Client, password: &str) -> Result<(), Error> {
-    client
-        .execute("SELECT set_config('oms.walwright_password', $1, false)", &[&password])
-        .await?;
+    client.execute("SELECT set_config('oms.walwright_password', $1, false)", &[&password]).await?;
     client.batch_execute(SCHEMA).await
 }
 

@@ -27,14 +27,21 @@ pub(super) struct Memory {
 pub(super) enum Effect {
     #[default]
     Nothing,
-    Placed { order: i64, customer: usize, paid: bool },
+    Placed {
+        order: i64,
+        customer: usize,
+        paid: bool,
+    },
     Paid,
     Shipped,
     CancelledPlaced,
     CancelledPaid,
     Returned,
     CustomerCreated(Customer),
-    Renumbered { customer: usize, number: String },
+    Renumbered {
+        customer: usize,
+        number: String,
+    },
     CustomerDeleted(usize),
 }
 

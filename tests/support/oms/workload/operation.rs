@@ -175,16 +175,15 @@ impl Step<'_> {
             .await?;
         if let Some(customer) = self.memory.any_customer(self.random) {
             let number = &self.memory.customers[customer].number;
-            self.session
-                .execute("UPDATE customers SET name = name WHERE customer_number = $1", &[number])
-                .await?;
+            self.session.execute("UPDATE customers SET name = name WHERE customer_number = $1", &[number]).await?;
         }
         Ok(Effect::Nothing)
     }
 
     async fn create_customer(&mut self) -> Result<Effect, Error> {
         let number = format!("C-{}", self.request);
-        let name = *self.random.pick(&["Ada Lovelace", "Zoë Müller", "Łukasz Żak", "李小龍", "O'Brien \"Bob\" \\ Ltd 🚚"]);
+        let name =
+            *self.random.pick(&["Ada Lovelace", "Zoë Müller", "Łukasz Żak", "李小龍", "O'Brien \"Bob\" \\ Ltd 🚚"]);
         let credit_limit = *self.random.pick(&[None, Some("0.00"), Some("2500.50"), Some("9999999999.99")]);
         let row = self
             .session

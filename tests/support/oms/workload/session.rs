@@ -2,10 +2,7 @@
 
 use std::collections::HashMap;
 
-use tokio_postgres::{
-    Client, Error, Row, Statement,
-    types::ToSql,
-};
+use tokio_postgres::{Client, Error, Row, Statement, types::ToSql};
 
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 

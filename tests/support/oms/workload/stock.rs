@@ -98,9 +98,7 @@ impl Step<'_> {
 
     pub(super) async fn reprice(&mut self) -> Result<Effect, Error> {
         let product = self.product();
-        self.session
-            .execute("UPDATE products SET list_price = list_price + 0.01 WHERE id = $1", &[&product])
-            .await?;
+        self.session.execute("UPDATE products SET list_price = list_price + 0.01 WHERE id = $1", &[&product]).await?;
         Ok(Effect::Nothing)
     }
 }

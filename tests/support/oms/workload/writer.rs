@@ -118,6 +118,8 @@ impl Writer {
 
     /// Makes transactions until the schedule ends or the connection fails.
     async fn work(&mut self, session: &mut Session, schedule: &mut Schedule) -> Result<(), Error> {
+        // Prepared plans are made while the tables may still be empty, and kept while they grow.
+        session.control("SET enable_seqscan = off").await?;
         self.resolve(session).await?;
         while schedule.next().await {
             if let Err(error) = self.transaction(session).await {
