@@ -1,5 +1,7 @@
 //! Expressions as plain data: CEL syntax, parsed at start, names not yet bound to columns.
 
+mod parse;
+
 use std::path::PathBuf;
 
 /// Where something stands in a file that a person wrote: 1-based line and column (in characters).
@@ -86,3 +88,6 @@ pub enum Literal {
     Double(f64),
     String(String),
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Connectors: `connectors/<name>.toml`, parsed with positions, checked against the contracts into a plan of plain data.
 
+pub(crate) mod document;
 mod expression;
 mod plan;
 
