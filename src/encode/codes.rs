@@ -5,11 +5,14 @@ use super::reason::Reason;
 
 /// Pairs in the order of the codes.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Codes(Vec<(Box<[u8]>, Box<[u8]>)>);
+pub(super) struct Codes(Vec<Pair>);
+
+/// A code and what it stands for.
+type Pair = (Box<[u8]>, Box<[u8]>);
 
 impl Codes {
     pub(super) fn new(pairs: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Codes {
-        let mut pairs: Vec<_> = pairs.into_iter().map(|(code, value)| (code.into(), value.into())).collect();
+        let mut pairs: Vec<Pair> = pairs.into_iter().map(|(code, value)| (code.into(), value.into())).collect();
         pairs.sort_unstable();
         Codes(pairs)
     }

@@ -245,4 +245,6 @@ impl Failure<'_> {
 }
 
 #[cfg(test)]
+mod speed;
+#[cfg(test)]
 mod tests;
