@@ -27,8 +27,7 @@ pub(super) fn authenticate(session: &mut Session, settings: &SourceSettings) -> 
 
 fn sasl(session: &mut Session, settings: &SourceSettings, mechanisms: &[u8]) -> Result<()> {
     let Some(password) = &settings.password else {
-        let user = &settings.user;
-        return Err(refused(format!("the server asks user {user:?} for a password and [source] password is not set")));
+        return Err(password_missing(&settings.user));
     };
     let (mechanism, binding) = choose(session, mechanisms)?;
     let mut scram = ScramSha256::new(password.reveal().as_bytes(), binding);
@@ -80,6 +79,10 @@ fn request(session: &mut Session, settings: &SourceSettings) -> Result<(i32, Vec
 fn expect(session: &mut Session, settings: &SourceSettings, wanted: i32) -> Result<Vec<u8>> {
     let (code, data) = request(session, settings)?;
     if code == wanted { Ok(data) } else { Err(malformed(&format!("authentication request {code}, not {wanted}"))) }
+}
+
+pub(super) fn password_missing(user: &str) -> Error {
+    refused(format!("the server asks user {user:?} for a password and [source] password is not set"))
 }
 
 fn refused(detail: String) -> Error {

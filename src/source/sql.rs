@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Config, NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::settings::SourceSettings;
-use super::{tls, wire};
+use super::{auth, tls, wire};
 use crate::error::{Error, Kind, Result};
 
 /// Time for a connection, and beyond the server's own limit for a statement.
@@ -57,7 +57,7 @@ impl Sql {
         let tls = tls::client_config(&settings.tls)?.filter(|_| !host.starts_with('/'));
         let mut config = config(settings, host);
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
-        let failed = |error: tokio_postgres::Error| failed(error, host, settings.port);
+        let failed = |error: tokio_postgres::Error| failed(error, settings, host);
         let (client, driver) = match tls {
             None => {
                 let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
@@ -122,13 +122,16 @@ fn config(settings: &SourceSettings, host: &str) -> Config {
 }
 
 /// A refusal of the server's speaks for itself; anything else needs the place.
-fn failed(error: tokio_postgres::Error, host: &str, port: u16) -> Error {
+fn failed(error: tokio_postgres::Error, settings: &SourceSettings, host: &str) -> Error {
     if error.as_db_error().is_some() {
         return Error::from(error);
     }
-    // tokio-postgres says only "error connecting to server"; why lies beneath.
+    // tokio-postgres says only "error connecting to server"; why lies beneath. Its kinds are private.
     let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-    wire::unreachable(host, port, std::io::Error::other(cause))
+    if cause == "password missing" {
+        return auth::password_missing(&settings.user);
+    }
+    wire::unreachable(host, settings.port, std::io::Error::other(cause))
 }
 
 /// A column's value, as the type that the query gives it.
