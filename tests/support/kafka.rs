@@ -59,6 +59,8 @@ struct Node {
     folder: PathBuf,
     log: PathBuf,
     process: Option<Process>,
+    /// Its folder must outlive the process.
+    _sandbox: Arc<Sandbox>,
 }
 
 impl Kafka {
@@ -191,6 +193,7 @@ impl Node {
             log: sandbox.log(&name)?,
             folder,
             process: None,
+            _sandbox: Arc::clone(sandbox),
         })
     }
 

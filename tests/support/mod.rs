@@ -33,10 +33,16 @@ pub(crate) trait Context<T> {
     fn context(self, what: impl Display) -> Result<T>;
 }
 
-impl<T, E: Display> Context<T> for std::result::Result<T, E> {
+impl<T, E: Into<Fault>> Context<T> for std::result::Result<T, E> {
     fn context(self, what: impl Display) -> Result<T> {
-        self.map_err(|error| format!("{what}: {error:#}").into())
+        self.map_err(|error| format!("{what}: {}", chain(&*error.into())).into())
     }
+}
+
+/// An error with its causes: tokio-postgres, for one, says "db error" and leaves the rest to the cause.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// The runtime that drives SQL connections and admin requests, for callers that are themselves not async.

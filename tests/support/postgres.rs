@@ -63,13 +63,14 @@ host   replication  all       127.0.0.0/8   scram-sha-256
 ";
 
 pub(crate) struct Postgres {
-    sandbox: Arc<Sandbox>,
     installation: Installation,
     folder: PathBuf,
     address: std::net::SocketAddr,
     settings: Vec<(String, String)>,
-    process: Option<Process>,
     log: PathBuf,
+    process: Option<Process>,
+    /// Its folder must outlive the process.
+    sandbox: Arc<Sandbox>,
 }
 
 impl Postgres {
@@ -127,6 +128,11 @@ impl Postgres {
         &self.folder
     }
 
+    /// The postmaster's process id, where it runs.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
     pub(crate) fn log(&self) -> &Path {
         &self.log
     }
@@ -175,10 +181,8 @@ impl Postgres {
         std::fs::write(self.data().join("walwright.conf"), self.configuration())?;
         let mut server = self.installation.command("postgres");
         server.arg("-D").arg(self.data()).current_dir("/");
-        let process = Process::spawn("postgres", server, &self.log, Farewell::Quit)?;
-        let process = self.process.insert(process);
-        let (data, connection) = (self.folder.join("data"), format!("{}", self.folder.display()));
-        let connection = format!("host={connection} port={} user={SUPERUSER} dbname={SUPERUSER}", self.address.port());
+        let (data, connection) = (self.data(), self.socket_connection(SUPERUSER));
+        let process = self.process.insert(Process::spawn("postgres", server, &self.log, Farewell::Quit)?);
         process.ready(START, || is_ours(&connection, &data))
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Registry {
     address: SocketAddr,
     log: PathBuf,
     process: Option<Process>,
+    /// Its folder must outlive the process.
+    _sandbox: Arc<Sandbox>,
 }
 
 impl Registry {
@@ -29,6 +31,7 @@ impl Registry {
             address: sandbox.port()?,
             log: sandbox.log("registry")?,
             process: None,
+            _sandbox: Arc::clone(sandbox),
         };
         registry.restart()?;
         Ok(registry)

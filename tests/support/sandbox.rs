@@ -73,7 +73,7 @@ impl Drop for Sandbox {
 /// Where this process's servers log to: under the target folder, kept after the run.
 pub(crate) fn logs() -> Result<&'static Path> {
     static LOGS: LazyLock<Result<PathBuf>> = LazyLock::new(make_log_folder);
-    LOGS.as_deref().context("make the log folder")
+    LOGS.as_deref().map_err(ToString::to_string).context("make the log folder")
 }
 
 fn make_log_folder() -> Result<PathBuf> {

@@ -44,7 +44,7 @@ impl Sql {
 
 /// A client for any runtime; its connection is driven by the tests' own.
 pub(crate) async fn connect(connection: &str) -> Result<Client> {
-    let (client, driver) = tokio_postgres::connect(connection, NoTls).await?;
+    let (client, driver) = tokio_postgres::connect(connection, NoTls).await.context("connect to Postgres")?;
     // The driver ends with its client; a lost connection is told to whoever uses the client.
     runtime()?.spawn(async move { drop(driver.await) });
     Ok(client)

@@ -24,7 +24,7 @@ impl Stack {
     pub(crate) fn shared() -> Result<&'static Self> {
         static SHARED: LazyLock<Result<Stack>> =
             LazyLock::new(|| Stack::own(postgres::Options::default(), &kafka::Options::default()));
-        SHARED.as_ref().context("start the shared stack")
+        SHARED.as_ref().map_err(ToString::to_string).context("start the shared stack")
     }
 
     /// Servers of one's own, for those who kill them; stopped when dropped.

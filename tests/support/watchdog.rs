@@ -22,7 +22,7 @@ pub(crate) struct Watchdog {
 /// The watchdog of this process, started on first use.
 pub(crate) fn watchdog() -> Result<&'static Watchdog> {
     static WATCHDOG: LazyLock<Result<Watchdog>> = LazyLock::new(Watchdog::start);
-    WATCHDOG.as_ref().context("start the watchdog")
+    WATCHDOG.as_ref().map_err(ToString::to_string).context("start the watchdog")
 }
 
 impl Watchdog {
