@@ -1,3 +1,10 @@
-//! The daemon.
+//! The daemon: arguments, logging, exit code. Everything else is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use walwright::cli::Cli;
+
+fn main() -> ExitCode {
+    Cli::parse().execute()
+}

@@ -1,1 +1,87 @@
-//! HTTP: metrics and health.
+//! HTTP for operators: `/metrics` (Prometheus), `/livez`, `/readyz` (progress, not process life).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use tokio::net::TcpListener;
+
+use crate::error::{Error, Kind, Result};
+use crate::pipeline::{ConnectorMetrics, HealthMap, Metrics, Report};
+
+/// What the HTTP side reads.
+pub struct Admin {
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// Refreshed before each scrape.
+    pub connectors: Vec<Arc<ConnectorMetrics>>,
+    /// Health by connector.
+    pub health: HealthMap,
+}
+
+/// A bound listener, so that a port in use is an error of the start.
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+}
+
+impl Server {
+    /// Binds `listen` (`127.0.0.1:9848`; port 0 picks a free one).
+    pub async fn bind(listen: &str, admin: Admin) -> Result<Server> {
+        let listener = TcpListener::bind(listen).await.map_err(|error| {
+            Error::new(Kind::Configuration, format!("[admin] listen: cannot bind {listen}")).because(error)
+        })?;
+        let router = Router::new()
+            .route("/metrics", get(metrics))
+            .route("/livez", get(|| async { "ok\n" }))
+            .route("/readyz", get(ready))
+            .route("/readyz/{connector}", get(ready_one))
+            .with_state(Arc::new(admin));
+        Ok(Server { listener, router })
+    }
+
+    /// The address that it listens on.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.listener
+            .local_addr()
+            .map_err(|error| Error::new(Kind::Bug, "a bound socket has no address").because(error))
+    }
+
+    /// Serves until the future is dropped.
+    pub async fn serve(self) -> std::io::Result<()> {
+        axum::serve(self.listener, self.router).await
+    }
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    admin.connectors.iter().for_each(|connector| connector.refresh());
+    match admin.metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    let reports: std::collections::BTreeMap<&str, Report> =
+        admin.health.iter().map(|(name, health)| (name.as_str(), health.report())).collect();
+    let all = reports.values().all(|report| report.ready);
+    (status(all), Json(reports)).into_response()
+}
+
+async fn ready_one(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Response {
+    match admin.health.get(&name) {
+        Some(health) => {
+            let report = health.report();
+            (status(report.ready), Json(report)).into_response()
+        }
+        None => (StatusCode::NOT_FOUND, format!("no connector {name}\n")).into_response(),
+    }
+}
+
+fn status(ready: bool) -> StatusCode {
+    if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}

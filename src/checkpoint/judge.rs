@@ -84,9 +84,9 @@ fn judge_new(facts: &Facts<'_>) -> Result<Verdict> {
         present(facts, slot)?;
         return Ok(Verdict::Adopt);
     }
-    let ours = facts.intent.is_some_and(|intent| {
-        intent.slot == facts.slot_name && intent.system_identifier == facts.system_identifier
-    });
+    let ours = facts
+        .intent
+        .is_some_and(|intent| intent.slot == facts.slot_name && intent.system_identifier == facts.system_identifier);
     if ours {
         return Ok(Verdict::StartOver);
     }

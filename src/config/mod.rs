@@ -1,1 +1,11 @@
 //! Process settings: `walwright.toml` with positions, the environment laid over it, checked into plain data.
+
+mod environment;
+mod kafka;
+mod load;
+mod process;
+mod reference;
+
+pub use load::{Loaded, load_all};
+pub use process::{AdminSettings, Delivery, Headers, KafkaSettings, LogFormat, LogSettings, Process, RegistrySettings};
+pub use reference::Reference;

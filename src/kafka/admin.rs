@@ -84,9 +84,8 @@ impl Admin {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((_, code)) => {
-                    let detail = format!(
-                        "create topic {name} with {partitions} partitions and replication {replication}"
-                    );
+                    let detail =
+                        format!("create topic {name} with {partitions} partitions and replication {replication}");
                     return Err(self.explain(&detail, KafkaError::AdminOp(code)).at(At::topic(name)));
                 }
             }

@@ -41,10 +41,8 @@ impl Context {
         let Some(trouble) = trouble else {
             return Error::new(Kind::KafkaUnreachable, format!("cannot {doing}: {said}"));
         };
-        let refused = matches!(
-            trouble.code,
-            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed)
-        );
+        let refused =
+            matches!(trouble.code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed));
         let kind = if refused { Kind::KafkaAuthorization } else { Kind::KafkaUnreachable };
         Error::new(kind, format!("cannot {doing}: {said}; last connection error: {}", trouble.reason))
     }

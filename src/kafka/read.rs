@@ -127,11 +127,7 @@ fn assign(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> Resu
 }
 
 /// The next record, or None at the end.
-fn next<'a>(
-    consumer: &'a BaseConsumer<Context>,
-    topic: &str,
-    until: Instant,
-) -> Result<Option<BorrowedMessage<'a>>> {
+fn next<'a>(consumer: &'a BaseConsumer<Context>, topic: &str, until: Instant) -> Result<Option<BorrowedMessage<'a>>> {
     loop {
         match consumer.poll(left(until).min(SLICE)) {
             Some(Ok(message)) => return Ok(Some(message)),

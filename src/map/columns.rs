@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::connector::{ColumnRef, EventPlan, FieldPlan, FieldSource, KeyPlan, Node, NodeKind, Plan};
-use crate::model::Relation;
+use crate::model::{Relation, TableName};
 
 /// The fields of a key.
 pub(super) fn key_fields(key: &KeyPlan) -> &[FieldPlan] {
@@ -26,21 +26,28 @@ pub(super) fn column_of(field: &FieldPlan) -> Option<&ColumnRef> {
     }
 }
 
-/// The table's columns that neither a rule nor `unpublished` names, in the table's order; none for a table that the
-/// connector file does not name.
-pub fn unknown_columns(plan: &Plan, relation: &Relation) -> Vec<String> {
-    let Some(table) = plan.table(&relation.name) else { return Vec::new() };
-    let mut named: BTreeSet<&str> = table.unpublished.iter().map(String::as_str).collect();
-    for (_, event) in plan.events_of(&relation.name) {
+/// The names of the columns that rules of `table` read: keys, fields, headers, conditions, tombstones.
+pub fn rule_columns<'p>(plan: &'p Plan, table: &'p TableName) -> BTreeSet<&'p str> {
+    let mut named = BTreeSet::new();
+    for (_, event) in plan.events_of(table) {
         named.extend(sources(event).filter_map(column_of).map(|column| column.name.as_str()));
         if let Some(when) = &event.when {
             name_columns(&when.root, &mut named);
         }
     }
-    for (_, tombstone) in plan.tombstones_of(&relation.name) {
+    for (_, tombstone) in plan.tombstones_of(table) {
         let columns = key_fields(&tombstone.key).iter().filter_map(column_of);
         named.extend(columns.map(|column| column.name.as_str()));
     }
+    named
+}
+
+/// The table's columns that neither a rule nor `unpublished` names, in the table's order; none for a table that the
+/// connector file does not name.
+pub fn unknown_columns(plan: &Plan, relation: &Relation) -> Vec<String> {
+    let Some(table) = plan.table(&relation.name) else { return Vec::new() };
+    let mut named = rule_columns(plan, &relation.name);
+    named.extend(table.unpublished.iter().map(String::as_str));
     let unknown = relation.columns.iter().filter(|column| !named.contains(column.name.as_str()));
     unknown.map(|column| column.name.clone()).collect()
 }

@@ -78,7 +78,13 @@ impl TableCounts {
 }
 
 impl Assembler {
-    pub(super) fn new(plan: &Arc<Plan>, epoch: u32, ledger: Ledger, relations: Relations, emitter: Emitter) -> Assembler {
+    pub(super) fn new(
+        plan: &Arc<Plan>,
+        epoch: u32,
+        ledger: Ledger,
+        relations: Relations,
+        emitter: Emitter,
+    ) -> Assembler {
         let width = plan.events.len() + plan.tombstones.len();
         Assembler {
             ledger,
@@ -140,7 +146,12 @@ impl Assembler {
     }
 
     /// A keepalive: everything before `wal_end` was received.
-    pub(super) fn keepalive(&mut self, wal_end: Lsn, reply_requested: bool, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
+    pub(super) fn keepalive(
+        &mut self,
+        wal_end: Lsn,
+        reply_requested: bool,
+        sink: &mut impl FnMut(Unit) -> Result<()>,
+    ) -> Result<()> {
         self.flush(sink)?;
         let Some(next_lsn) = self.ledger.keepalive(wal_end) else { return Ok(()) };
         let kind = UnitKind::Progress { next_lsn, reply_requested };

@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::programs::{ContractIds, TablePrograms};
-use crate::connector::{EventPlan, FieldPlan, FieldSource, KeyKind, KeyPlan, OnNull, Plan};
+use crate::connector::{EventPlan, FieldPlan, FieldSource, KeyKind, OnNull, Plan};
 use crate::contract::Nullability;
 use crate::error::{At, Error, Kind, Result};
+use crate::map::rule_columns;
 use crate::model::{Operation, ReplicaIdentity, TableName};
-use crate::source::{CatalogColumn, CatalogTable, PublicationState};
+use crate::source::catalog::{CatalogColumn, CatalogTable};
+use crate::source::preflight::PublicationState;
 
 /// What the check found: errors halt, warnings are said.
 #[derive(Debug, Default)]
@@ -76,14 +78,22 @@ pub fn publication(plan: &Plan, name: &str, state: Option<&PublicationState>) ->
         if let Some(filter) = &published.row_filter {
             let sql = format!("ALTER PUBLICATION \"{name}\" SET TABLE {};", quoted(table));
             let why = "a row filter hides changes from the rules and turns updates into inserts and deletes";
-            refuse(table, format!("publication {name} filters {table} by {filter}; {why}: move it into `when`, then {sql}"));
+            refuse(
+                table,
+                format!("publication {name} filters {table} by {filter}; {why}: move it into `when`, then {sql}"),
+            );
         }
         if let Some(columns) = &published.columns {
-            let missing: Vec<String> =
-                used_columns(plan, table).into_iter().filter(|column| !columns.contains(column)).collect();
+            let missing: Vec<&str> = rule_columns(plan, table)
+                .into_iter()
+                .filter(|used| !columns.iter().any(|column| column == used))
+                .collect();
             if !missing.is_empty() {
                 let list = missing.join(", ");
-                refuse(table, format!("publication {name} has a column list for {table} that leaves out {list}, which rules use"));
+                refuse(
+                    table,
+                    format!("publication {name} has a column list for {table} that leaves out {list}, which rules use"),
+                );
             }
         }
         for operation in operations(plan, table) {
@@ -96,41 +106,14 @@ pub fn publication(plan: &Plan, name: &str, state: Option<&PublicationState>) ->
             };
             if !sent {
                 let sql = format!("ALTER PUBLICATION \"{name}\" SET (publish = 'insert, update, delete, truncate');");
-                refuse(table, format!("publication {name} does not publish {flag}, which rules of {table} need: {sql}"));
+                refuse(
+                    table,
+                    format!("publication {name} does not publish {flag}, which rules of {table} need: {sql}"),
+                );
             }
         }
     }
     errors
-}
-
-/// The names of the columns that rules of `table` read.
-fn used_columns(plan: &Plan, table: &TableName) -> BTreeSet<String> {
-    let mut used = BTreeSet::new();
-    for (_, event) in plan.events_of(table) {
-        let all = key_fields(&event.key).iter().chain(&event.fields).chain(event.headers.iter().map(|(_, field)| field));
-        used.extend(all.filter_map(column_of));
-        if let Some(condition) = &event.when {
-            used.extend(condition.columns());
-        }
-    }
-    for (_, tombstone) in plan.tombstones_of(table) {
-        used.extend(key_fields(&tombstone.key).iter().filter_map(column_of));
-    }
-    used
-}
-
-fn key_fields(key: &KeyPlan) -> &[FieldPlan] {
-    match key {
-        KeyPlan::String(field) => std::slice::from_ref(field),
-        KeyPlan::Avro(fields) => fields,
-    }
-}
-
-fn column_of(field: &FieldPlan) -> Option<String> {
-    match &field.source {
-        FieldSource::Column { column, .. } | FieldSource::Map { column, .. } => Some(column.name.clone()),
-        FieldSource::Literal(_) | FieldSource::Default | FieldSource::Meta => None,
-    }
 }
 
 /// The tables of the catalog against the rules: there, of a kind that is replicated, identified, of fitting types.
@@ -156,7 +139,9 @@ fn check_table(plan: &Plan, table: &CatalogTable, findings: &mut Findings) {
         Ok(programs) => {
             for column in programs.unknown_columns {
                 let name = &table.name;
-                findings.warnings.push(format!("{name}: column {column} is neither used nor in unpublished: it is not published"));
+                findings
+                    .warnings
+                    .push(format!("{name}: column {column} is neither used nor in unpublished: it is not published"));
             }
         }
         Err(error) => findings.errors.push(error),
@@ -173,15 +158,23 @@ fn placeholder_ids(plan: &Plan) -> ContractIds {
 /// A table whose updates or deletes are published must have a replica identity, or the application's statements fail.
 fn identity(plan: &Plan, table: &CatalogTable) -> Option<Error> {
     let needs = operations(plan, &table.name);
-    let needed = [Operation::Update, Operation::Rekey, Operation::Delete].iter().any(|operation| needs.contains(operation));
+    let needed =
+        [Operation::Update, Operation::Rekey, Operation::Delete].iter().any(|operation| needs.contains(operation));
     let lacking = match table.identity {
         ReplicaIdentity::Nothing => true,
         ReplicaIdentity::Default | ReplicaIdentity::Index => !table.columns.iter().any(|column| column.in_identity),
         ReplicaIdentity::Full => false,
     };
     (needed && lacking).then(|| {
-        let sql = format!("ALTER TABLE {} ADD PRIMARY KEY (..) or ALTER TABLE {} REPLICA IDENTITY FULL;", quoted(&table.name), quoted(&table.name));
-        let detail = format!("table {} has no replica identity, so its updates and deletes cannot be published: {sql}", table.name);
+        let sql = format!(
+            "ALTER TABLE {} ADD PRIMARY KEY (..) or ALTER TABLE {} REPLICA IDENTITY FULL;",
+            quoted(&table.name),
+            quoted(&table.name)
+        );
+        let detail = format!(
+            "table {} has no replica identity, so its updates and deletes cannot be published: {sql}",
+            table.name
+        );
         Error::new(Kind::ReplicaIdentity, detail).at(At::table(table.name.clone()))
     })
 }
@@ -196,7 +189,8 @@ fn nulls(plan: &Plan, table: &CatalogTable) -> Vec<Error> {
                 FieldSource::Map { column, on_null: OnNull::Refuse, .. } => Some(column),
                 _ => None,
             };
-            let nullable = refuse.and_then(|column| table.columns.iter().find(|of| of.name == column.name && !of.not_null));
+            let nullable =
+                refuse.and_then(|column| table.columns.iter().find(|of| of.name == column.name && !of.not_null));
             if let Some(column) = nullable.filter(|_| contract.nullable == Nullability::Never) {
                 errors.push(null_error(event, field, column));
             }
@@ -219,11 +213,11 @@ fn toast(plan: &Plan, table: &CatalogTable) -> Option<String> {
     if table.identity == ReplicaIdentity::Full || !operations(plan, &table.name).contains(&Operation::Update) {
         return None;
     }
-    let used = used_columns(plan, &table.name);
+    let used = rule_columns(plan, &table.name);
     let names: Vec<&str> = table
         .columns
         .iter()
-        .filter(|column| column.toastable && used.contains(&column.name))
+        .filter(|column| column.toastable && used.contains(column.name.as_str()))
         .map(|column| column.name.as_str())
         .collect();
     (!names.is_empty()).then(|| {

@@ -267,7 +267,10 @@ fn too_long(error: Error, begun: Instant, limit: Duration, commit_lsn: Lsn) -> E
     if error.kind() != Kind::KafkaTransaction || begun.elapsed() < limit.mul_f64(0.9) {
         return error;
     }
-    let detail = format!("the transaction committed at {commit_lsn} did not fit into transaction.timeout.ms = {}", limit.as_millis());
+    let detail = format!(
+        "the transaction committed at {commit_lsn} did not fit into transaction.timeout.ms = {}",
+        limit.as_millis()
+    );
     let position = Position { epoch: 0, lsn: commit_lsn, n: 0, r: 0 };
     Error::new(Kind::TransactionTooLong, detail).at(At::position(position)).because(error)
 }

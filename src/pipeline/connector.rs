@@ -1,13 +1,12 @@
 //! One connector: what stays the same from attempt to attempt.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::contracts::Ids;
 use super::health::{Health, Phase};
 use super::metrics::ConnectorMetrics;
-use super::programs::ContractIds;
 use super::task::Stop;
 use super::{session, start};
 use crate::checkpoint::record::Takeover;
@@ -35,7 +34,7 @@ pub(super) struct Connector {
     pub(super) instance: String,
     pub(super) ownership: Ownership,
     /// Looked up once; the registry may be away later.
-    pub(super) ids: Option<ContractIds>,
+    pub(super) ids: Option<Ids>,
 }
 
 /// Which takeover record this instance may find without giving way.
@@ -57,7 +56,17 @@ impl Connector {
         health: Health,
     ) -> Result<Connector> {
         let instance = draw_instance_id()?;
-        Ok(Connector { plan, source, process, handle, metrics, health, instance, ownership: Ownership::Starting, ids: None })
+        Ok(Connector {
+            plan,
+            source,
+            process,
+            handle,
+            metrics,
+            health,
+            instance,
+            ownership: Ownership::Starting,
+            ids: None,
+        })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -97,7 +106,8 @@ impl Connector {
             None => Ok(()),
             Some(newest) if newest.instance == self.instance || seen.as_ref() == Some(newest) => Ok(()),
             Some(newest) => {
-                let detail = format!("instance {} runs this connector now, this one is {}", newest.instance, self.instance);
+                let detail =
+                    format!("instance {} runs this connector now, this one is {}", newest.instance, self.instance);
                 Err(Error::new(Kind::TakenOver, detail))
             }
         }

@@ -1,7 +1,54 @@
 //! The registry's ids of what a connector publishes, looked up once before the first row.
 
+use std::time::Duration;
+
 use super::connector::Connector;
 use super::programs::ContractIds;
-use crate::connector::{KeyKind, Plan};
+use crate::connector::KeyKind;
 use crate::error::{At, Result};
-use crate::registry::{Client, Strategy, subject};
+use crate::registry::{Client, Settings, SubjectNameStrategy};
+
+/// The longest that one answer of the registry may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Ids, and where subscribers find the schemas.
+#[derive(Clone, Debug)]
+pub(super) struct Ids {
+    pub(super) ids: ContractIds,
+    /// By index of `Plan::events`, for `ce_dataschema`.
+    pub(super) schema_uris: Vec<String>,
+}
+
+/// Looks all contracts of the plan up; the answer is kept, so that the registry may be away later.
+pub(super) fn ids(connector: &mut Connector) -> Result<Ids> {
+    if let Some(known) = &connector.ids {
+        return Ok(known.clone());
+    }
+    let (plan, registry) = (&connector.plan, &connector.process.registry);
+    let client = Client::new(&Settings { url: registry.url.clone(), timeout: TIMEOUT })?;
+    let mut found = Ids { ids: ContractIds::default(), schema_uris: Vec::new() };
+    for event in &plan.events {
+        let subject = registry.subject_name_strategy.value(&plan.topics[event.topic].name, &event.contract);
+        let id = client
+            .lookup(&subject, &event.contract.schema)
+            .map_err(|error| error.at(At::contract(&event.contract.path)))?;
+        found.schema_uris.push(client.schema_uri(id));
+        found.ids.values.push(id);
+    }
+    for topic in &plan.topics {
+        let id = match &topic.key {
+            KeyKind::String => None,
+            KeyKind::Avro(contract) => {
+                let subject = SubjectNameStrategy::key(&topic.name);
+                Some(
+                    client
+                        .lookup(&subject, &contract.schema)
+                        .map_err(|error| error.at(At::contract(&contract.path)))?,
+                )
+            }
+        };
+        found.ids.keys.push(id);
+    }
+    connector.ids = Some(found.clone());
+    Ok(found)
+}

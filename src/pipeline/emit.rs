@@ -93,7 +93,9 @@ impl Emitter {
         batch: &mut Batch,
         tally: &mut Tally,
     ) -> Result<()> {
-        let (Some((program, identity)), event) = (&table.events[index], &self.plan.events[index]) else { return Ok(()) };
+        let (Some((program, identity)), event) = (&table.events[index], &self.plan.events[index]) else {
+            return Ok(());
+        };
         let write = |batch: &mut Batch, id: &mut Vec<u8>| {
             id.clear();
             identity.write(place.position.lsn, place.k, id);
@@ -111,7 +113,8 @@ impl Emitter {
             batch.records.push(Record { topic: event.topic, partition, key, value, headers, timestamp_ms });
             Ok(())
         };
-        write(batch, &mut self.id).map_err(|error: crate::error::Error| error.at(At::contract(&event.contract.path)))?;
+        write(batch, &mut self.id)
+            .map_err(|error: crate::error::Error| error.at(At::contract(&event.contract.path)))?;
         tally.events[index] += 1;
         Ok(())
     }

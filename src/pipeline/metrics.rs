@@ -72,7 +72,10 @@ impl Metrics {
             registry.register(Box::new(vec.clone())).map_err(failed)?;
             Ok::<_, Error>(vec)
         };
-        let lag = Opts::new("walwright_lag_seconds", "Age of the oldest received transaction without a checkpoint; 0 when idle.");
+        let lag = Opts::new(
+            "walwright_lag_seconds",
+            "Age of the oldest received transaction without a checkpoint; 0 when idle.",
+        );
         let lag_seconds = GaugeVec::new(lag, &["connector"]).map_err(failed)?;
         registry.register(Box::new(lag_seconds.clone())).map_err(failed)?;
         let help = "Seconds from a transaction's commit on the source to its commit on Kafka.";
@@ -82,14 +85,34 @@ impl Metrics {
         Ok(Metrics {
             received: counter("walwright_changes_received_total", "Row changes received.", &["connector"])?,
             published: counter("walwright_changes_published_total", "Row changes that an event took.", &["connector"])?,
-            filtered: counter("walwright_changes_filtered_total", "Row changes filtered, by rule.", &["connector", "rule"])?,
+            filtered: counter(
+                "walwright_changes_filtered_total",
+                "Row changes filtered, by rule.",
+                &["connector", "rule"],
+            )?,
             events: counter("walwright_events_published_total", "Events committed on Kafka.", &["connector", "event"])?,
-            transactions: counter("walwright_transactions_total", "Source transactions committed on Kafka.", &["connector"])?,
+            transactions: counter(
+                "walwright_transactions_total",
+                "Source transactions committed on Kafka.",
+                &["connector"],
+            )?,
             commits: counter("walwright_kafka_commits_total", "Kafka commits (groups).", &["connector"])?,
-            retries: counter("walwright_retries_total", "Failures that were tried again, by kind.", &["connector", "kind"])?,
-            lag_bytes: gauge("walwright_lag_bytes", "WAL bytes between server and publisher; 0 when idle.", &["connector"])?,
+            retries: counter(
+                "walwright_retries_total",
+                "Failures that were tried again, by kind.",
+                &["connector", "kind"],
+            )?,
+            lag_bytes: gauge(
+                "walwright_lag_bytes",
+                "WAL bytes between server and publisher; 0 when idle.",
+                &["connector"],
+            )?,
             checkpoint_lsn: gauge("walwright_checkpoint_lsn", "The checkpoint's next LSN in bytes.", &["connector"])?,
-            retained_wal: gauge("walwright_slot_retained_wal_bytes", "WAL that the server keeps for the slot.", &["connector"])?,
+            retained_wal: gauge(
+                "walwright_slot_retained_wal_bytes",
+                "WAL that the server keeps for the slot.",
+                &["connector"],
+            )?,
             unpublished_columns: gauge(
                 "walwright_unnamed_columns",
                 "Columns that neither a rule nor unpublished names.",
@@ -105,13 +128,17 @@ impl Metrics {
     pub fn connector(&self, plan: &Plan) -> ConnectorMetrics {
         let name = plan.name.as_str();
         let events = plan.events.iter().map(|event| event.contract.path.clone());
-        let tombstones = plan.tombstones.iter().map(|tombstone| format!("tombstone:{}", plan.topics[tombstone.topic].name));
+        let tombstones =
+            plan.tombstones.iter().map(|tombstone| format!("tombstone:{}", plan.topics[tombstone.topic].name));
         let event = |label: String| self.events.with_label_values(&[name, label.as_str()]);
         ConnectorMetrics {
             name: name.to_owned(),
             received: self.received.with_label_values(&[name]),
             published: self.published.with_label_values(&[name]),
-            filtered: FilterRule::ALL.iter().map(|rule| self.filtered.with_label_values(&[name, rule.name()])).collect(),
+            filtered: FilterRule::ALL
+                .iter()
+                .map(|rule| self.filtered.with_label_values(&[name, rule.name()]))
+                .collect(),
             events: events.chain(tombstones).map(event).collect(),
             transactions: self.transactions.with_label_values(&[name]),
             commits: self.commits.with_label_values(&[name]),
@@ -137,7 +164,7 @@ impl Metrics {
 
 impl ConnectorMetrics {
     /// A commit on Kafka made all that `tally` counts visible.
-    pub fn committed(&self, tally: &Tally, next_lsn: Lsn) {
+    pub(super) fn committed(&self, tally: &Tally, next_lsn: Lsn) {
         self.received.inc_by(tally.received);
         self.published.inc_by(tally.published);
         self.events.iter().zip(&tally.events).for_each(|(counter, count)| counter.inc_by(*count));
@@ -150,22 +177,22 @@ impl ConnectorMetrics {
     }
 
     /// The checkpoint's next LSN moved or was read.
-    pub fn checkpoint(&self, next_lsn: Lsn) {
+    pub(super) fn checkpoint(&self, next_lsn: Lsn) {
         self.checkpoint_lsn.set(i64::try_from(next_lsn.0).unwrap_or(i64::MAX));
     }
 
     /// Commit time of the oldest transaction that waits for its checkpoint; None: idle.
-    pub fn oldest(&self, commit_us: Option<i64>) {
+    pub(super) fn oldest(&self, commit_us: Option<i64>) {
         self.oldest_us.store(commit_us.unwrap_or(IDLE), Ordering::Relaxed);
     }
 
     /// WAL bytes between the server's end and what is published.
-    pub fn lag_bytes(&self, bytes: u64) {
+    pub(super) fn lag_bytes(&self, bytes: u64) {
         self.lag_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// WAL bytes that the server keeps for the slot.
-    pub fn retained_wal(&self, bytes: u64) {
+    pub(super) fn retained_wal(&self, bytes: u64) {
         self.retained_wal.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
@@ -176,12 +203,12 @@ impl ConnectorMetrics {
     }
 
     /// A failure is tried again.
-    pub fn retry(&self, kind: Kind) {
+    pub(super) fn retry(&self, kind: Kind) {
         self.retries.with_label_values(&[self.name.as_str(), kind.name()]).inc();
     }
 
     /// So many columns of `table` are neither published nor named as unpublished.
-    pub fn unnamed_columns(&self, table: &str, count: usize) {
+    pub(super) fn unnamed_columns(&self, table: &str, count: usize) {
         self.unpublished_columns.with_label_values(&[self.name.as_str(), table]).set(count as i64);
     }
 }

@@ -9,5 +9,29 @@
 //! Progress is one number, `next_lsn`. The assembler stamps it on each unit, the publisher writes it into the Kafka
 //! transaction of that unit's events, and only what Kafka has committed is confirmed to the slot.
 
+mod assembler;
+pub mod check;
+mod committer;
+mod connector;
+mod contracts;
+mod daemon;
+mod emit;
+mod health;
+mod inflight;
+pub mod live;
+mod metrics;
+mod monitor;
+mod programs;
+mod relations;
+mod session;
+mod settings;
+mod source;
+mod start;
+mod supervisor;
 mod task;
+mod topics;
 mod unit;
+
+pub use daemon::Daemon;
+pub use health::{Health, HealthMap, Phase, Report};
+pub use metrics::{ConnectorMetrics, Metrics};

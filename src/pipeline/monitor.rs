@@ -43,7 +43,10 @@ impl Monitor {
             self.metrics.retained_wal(slot.retained_bytes.unwrap_or(0));
             if slot.is_lost() {
                 let reason = slot.invalidation_reason.as_deref().unwrap_or("its WAL was removed");
-                return Err(Error::new(Kind::SlotLost, format!("slot {} can no longer be read: {reason}", source.slot)));
+                return Err(Error::new(
+                    Kind::SlotLost,
+                    format!("slot {} can no longer be read: {reason}", source.slot),
+                ));
             }
         }
         let drift = check::publication(&self.plan, &source.publication, publication.as_ref());

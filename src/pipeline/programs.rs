@@ -10,28 +10,33 @@ use crate::model::Relation;
 
 /// The registry's ids for what a connector publishes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ContractIds {
+pub(super) struct ContractIds {
     /// By index of `Plan::events`.
-    pub values: Vec<u32>,
+    pub(super) values: Vec<u32>,
     /// By index of `Plan::topics`; None for string keys.
-    pub keys: Vec<Option<u32>>,
+    pub(super) keys: Vec<Option<u32>>,
 }
 
 /// The programs of one relation version.
-pub struct TablePrograms {
-    pub relation: Arc<Relation>,
-    pub rules: TableRules,
+pub(super) struct TablePrograms {
+    pub(super) relation: Arc<Relation>,
+    pub(super) rules: TableRules,
     /// By index of `Plan::events`; None for other tables' events.
-    pub events: Vec<Option<(EventProgram, Identity)>>,
+    pub(super) events: Vec<Option<(EventProgram, Identity)>>,
     /// By index of `Plan::tombstones`.
-    pub tombstones: Vec<Option<(TombstoneProgram, Identity)>>,
+    pub(super) tombstones: Vec<Option<(TombstoneProgram, Identity)>>,
     /// Columns that neither a rule nor `unpublished` names.
-    pub unknown_columns: Vec<String>,
+    pub(super) unknown_columns: Vec<String>,
 }
 
 impl TablePrograms {
     /// Compiles all that the plan does with this version of the table.
-    pub fn compile(plan: &Plan, relation: &Arc<Relation>, ids: &ContractIds, epoch: u32) -> Result<TablePrograms> {
+    pub(super) fn compile(
+        plan: &Plan,
+        relation: &Arc<Relation>,
+        ids: &ContractIds,
+        epoch: u32,
+    ) -> Result<TablePrograms> {
         let at = |error: Error| error.at(At::table(relation.name.clone()));
         let rules = TableRules::compile(plan, relation).map_err(at)?;
         let identity = |rule: &str| Identity::new(&plan.source_id, epoch, &relation.name, rule);

@@ -26,7 +26,13 @@ pub(super) struct Relations {
 }
 
 impl Relations {
-    pub(super) fn new(plan: Arc<Plan>, ids: ContractIds, epoch: u32, enrich: Enrich, metrics: Arc<ConnectorMetrics>) -> Relations {
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        ids: ContractIds,
+        epoch: u32,
+        enrich: Enrich,
+        metrics: Arc<ConnectorMetrics>,
+    ) -> Relations {
         Relations { plan, ids, epoch, enrich, metrics, tables: Vec::new(), reported: HashSet::new() }
     }
 
@@ -38,7 +44,8 @@ impl Relations {
 
     /// A Relation message arrived: this version of the table is valid from here on.
     pub(super) fn define(&mut self, index: usize, decoder: &mut Decoder) -> Result<()> {
-        let received = decoder.relation(index).ok_or_else(|| Error::new(Kind::Bug, "an unknown relation was defined"))?;
+        let received =
+            decoder.relation(index).ok_or_else(|| Error::new(Kind::Bug, "an unknown relation was defined"))?;
         let mut relation = Relation::clone(received);
         let at = At::table(relation.name.clone());
         (self.enrich)(&mut relation).map_err(|error| error.at(at.clone()))?;

@@ -37,7 +37,10 @@ pub(super) fn run(session: Session, stop: &Stop) -> Result<End> {
     let (units_in, units_out) = bounded(UNITS);
     let (ended, any_ended) = bounded(2);
     let (intake_stopper, intake) = stop_signal();
-    let confirm = { let stream = stream.clone(); move |lsn| stream.confirm(lsn) };
+    let confirm = {
+        let stream = stream.clone();
+        move |lsn| stream.confirm(lsn)
+    };
     let committing = {
         let ended = ended.clone();
         Task::spawn("commit", move || {
@@ -94,7 +97,13 @@ fn stream_ended(closed: Result<()>) -> Error {
 }
 
 /// The assembler's thread: frames in, units out.
-fn assemble(mut assembler: Assembler, stream: &Stream, units: &Sender<Unit>, inflight: &Inflight, intake: &Stop) -> Result<()> {
+fn assemble(
+    mut assembler: Assembler,
+    stream: &Stream,
+    units: &Sender<Unit>,
+    inflight: &Inflight,
+    intake: &Stop,
+) -> Result<()> {
     let mut sink = |unit: Unit| {
         inflight.add(&unit);
         select! {
@@ -116,7 +125,9 @@ fn assemble(mut assembler: Assembler, stream: &Stream, units: &Sender<Unit>, inf
             recv(intake.channel()) -> _ => return Ok(()),
             default(patience) => {}
         }
-        if let Some(commit_lsn) = assembler.large_open() && heard.elapsed() >= LARGE_SILENCE {
+        if let Some(commit_lsn) = assembler.large_open()
+            && heard.elapsed() >= LARGE_SILENCE
+        {
             let detail = format!("the source was silent for 10 s inside the transaction committed at {commit_lsn}");
             return Err(Error::new(Kind::PostgresUnreachable, detail));
         }
@@ -144,7 +155,7 @@ struct EndSignal(Sender<()>);
 
 impl Drop for EndSignal {
     fn drop(&mut self) {
-        // The watcher may be gone already, or have heard of the other thread's end.
-        drop(self.0.try_send(()));
+        // Full: the watcher has been told of the other thread's end.
+        let _told = self.0.try_send(());
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::check;
+use super::check::{self, Findings};
 use super::connector::Connector;
 use super::relations::Enrich;
+use super::settings;
 use super::task::Stop;
 use crate::checkpoint::judge::{Facts, SlotFacts, TimelineSwitch, Verdict, judge};
 use crate::checkpoint::record::State;
@@ -35,7 +36,8 @@ impl Source {
     /// Connects twice (SQL and replication) and asks; changes nothing.
     pub(super) fn open(connector: &Connector) -> Result<Source> {
         let resolved = connector.source.resolve()?;
-        let (settings, adopt_slot) = (resolved.settings(connector.name()), resolved.adopt_slot);
+        let adopt_slot = resolved.adopt_slot;
+        let settings = settings::source(resolved, connector.name());
         let handle = connector.handle.clone();
         let sql = Arc::new(handle.block_on(Sql::connect(&settings))?);
         let server = handle.block_on(preflight::server(&sql))?;
@@ -50,17 +52,23 @@ impl Source {
         Ok(Source { settings, sql, server, replication, identity, handle, adopt_slot, history, slot, publication })
     }
 
-    /// Publication and tables against the rules.
+    /// Publication and tables against the rules: warnings are said, the rest is the error.
     pub(super) fn check_rules(&self, plan: &Plan) -> Result<()> {
+        let findings = self.findings(plan)?;
+        for warning in &findings.warnings {
+            tracing::warn!(connector = plan.name, "{warning}");
+        }
+        findings.into_result()
+    }
+
+    /// The same, found and not judged.
+    pub(super) fn findings(&self, plan: &Plan) -> Result<Findings> {
         let tables: Vec<_> = check::rule_tables(plan).into_iter().collect();
         let catalog = self.handle.block_on(catalog::tables(&self.sql, &tables))?;
         let mut findings = check::tables(plan, &catalog);
         let publication = check::publication(plan, &self.settings.publication, self.publication.as_ref());
         findings.errors.splice(0..0, publication);
-        for warning in &findings.warnings {
-            tracing::warn!(connector = plan.name, "{warning}");
-        }
-        findings.into_result()
+        Ok(findings)
     }
 
     /// Judges by the start table.
@@ -115,7 +123,11 @@ impl Source {
         let slot = self.settings.slot.clone();
         let go_on = |waited: Duration| {
             if waited >= Duration::from_secs(5) {
-                tracing::info!(slot, waited_s = waited.as_secs(), "waiting for running transactions to end before the slot is consistent");
+                tracing::info!(
+                    slot,
+                    waited_s = waited.as_secs(),
+                    "waiting for running transactions to end before the slot is consistent"
+                );
             }
             !stop.is_set()
         };

@@ -17,7 +17,7 @@ use super::relations::{Enrich, Relations};
 use super::session::Session;
 use super::source::Source;
 use super::task::Stop;
-use super::{contracts, topics};
+use super::{contracts, settings, topics};
 use crate::checkpoint::judge::Verdict;
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::record::{CHECKPOINT, Checkpoint, Delivery, INTENT, Intent, State, TAKEOVER, Takeover};
@@ -110,7 +110,7 @@ fn position(
         next_lsn: Lsn(0),
         timeline: source.identity.timeline,
         system_identifier: source.identity.system_identifier.clone(),
-        delivery: connector.process.kafka.delivery,
+        delivery: settings::delivery(connector.process.kafka.delivery),
         partitions: topics::prepare(connector, &kafka.admin, state.checkpoint.as_ref())?,
         mapping: connector.plan.mapping_hash.clone(),
         partial: None,
@@ -144,9 +144,12 @@ fn position(
 /// Says what differs from the session that wrote the checkpoint.
 fn note_changes(connector: &Connector, old: &Checkpoint) {
     if old.mapping != connector.plan.mapping_hash {
-        tracing::info!(connector = connector.name(), "the mapping has changed since the checkpoint: it holds for what is published from here on");
+        tracing::info!(
+            connector = connector.name(),
+            "the mapping has changed since the checkpoint: it holds for what is published from here on"
+        );
     }
-    if old.delivery != connector.process.kafka.delivery {
+    if old.delivery != settings::delivery(connector.process.kafka.delivery) {
         tracing::info!(connector = connector.name(), "the delivery mode has changed since the checkpoint");
     }
 }
@@ -169,7 +172,8 @@ fn session(
     let enrich: Enrich = super::source::enrich(handle.clone(), sql.clone());
     let relations = Relations::new(plan.clone(), ids.ids, checkpoint.epoch, enrich, metrics.clone());
     let partitions = plan.topics.iter().map(|topic| checkpoint.partitions[&topic.name]).collect();
-    let emitter = Emitter::new(plan.clone(), connector.process.kafka.headers, &ids.schema_uris, partitions);
+    let emitter =
+        Emitter::new(plan.clone(), settings::headers(connector.process.kafka.headers), &ids.schema_uris, partitions);
     let headers = emitter.header_names();
     let partial = checkpoint.partial.map(|partial| (partial.commit_lsn, partial.changes));
     let ledger = Ledger::new(checkpoint.next_lsn, partial);
@@ -206,7 +210,9 @@ fn session(
 fn refuse_slot_ahead(confirmed: Option<Lsn>, next_lsn: Lsn, slot: &str) -> Result<()> {
     match confirmed {
         Some(confirmed) if confirmed > next_lsn => {
-            let detail = format!("slot {slot} was moved to {confirmed} while the stream started: changes from {next_lsn} on were not published");
+            let detail = format!(
+                "slot {slot} was moved to {confirmed} while the stream started: changes from {next_lsn} on were not published"
+            );
             Err(Error::new(Kind::SlotAhead, detail))
         }
         _ => Ok(()),

@@ -2,27 +2,43 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::error::{Error, Kind, Result};
 
 /// A running thread; joined by its owner.
-pub struct Task<T>(JoinHandle<Result<T>>);
+pub(super) struct Task<T> {
+    thread: JoinHandle<Result<T>>,
+    /// Disconnects when the work is over.
+    over: Receiver<()>,
+}
 
 impl<T: Send + 'static> Task<T> {
     /// Runs `work` on a thread called `name` (cut to 15 bytes by Linux).
-    pub fn spawn(name: &str, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Task<T>> {
-        let guarded =
-            move || catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(of_panic(panic.as_ref())));
+    pub(super) fn spawn(name: &str, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Task<T>> {
+        let (running, over) = bounded(0);
+        let guarded = move || {
+            let _running: Sender<()> = running;
+            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(of_panic(panic.as_ref())))
+        };
         let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(guarded);
-        spawned.map(Task).map_err(|error| Error::new(Kind::Bug, format!("cannot start thread {name}")).because(error))
+        let failed = |error| Error::new(Kind::Bug, format!("cannot start thread {name}")).because(error);
+        Ok(Task { thread: spawned.map_err(failed)?, over })
     }
 
     /// Waits for the end of the thread.
-    pub fn join(self) -> Result<T> {
-        self.0.join().unwrap_or_else(|panic| Err(of_panic(panic.as_ref())))
+    pub(super) fn join(self) -> Result<T> {
+        self.thread.join().unwrap_or_else(|panic| Err(of_panic(panic.as_ref())))
+    }
+
+    /// The same, but None where the thread still runs at `until`; it is then left alone.
+    pub(super) fn join_until(self, until: Instant) -> Option<Result<T>> {
+        match self.over.recv_deadline(until) {
+            Err(RecvTimeoutError::Timeout) => None,
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => Some(self.join()),
+        }
     }
 }
 
@@ -33,31 +49,31 @@ fn of_panic(panic: &(dyn std::any::Any + Send)) -> Error {
 }
 
 /// Tells any number of threads to stop, once.
-pub struct Stopper(#[allow(dead_code, reason = "dropping it is the signal")] Sender<()>);
+pub(super) struct Stopper(#[allow(dead_code, reason = "dropping it is the signal")] Sender<()>);
 
 /// Becomes ready when its `Stopper` is dropped.
 #[derive(Clone)]
-pub struct Stop(Receiver<()>);
+pub(super) struct Stop(Receiver<()>);
 
 /// A new pair.
-pub fn stop_signal() -> (Stopper, Stop) {
+pub(super) fn stop_signal() -> (Stopper, Stop) {
     let (sender, receiver) = bounded(0);
     (Stopper(sender), Stop(receiver))
 }
 
 impl Stop {
     /// Whether the stopper is gone.
-    pub fn is_set(&self) -> bool {
+    pub(super) fn is_set(&self) -> bool {
         matches!(self.0.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
     }
 
     /// Waits so long or until the stop; true when stopped.
-    pub fn wait(&self, timeout: Duration) -> bool {
+    pub(super) fn wait(&self, timeout: Duration) -> bool {
         !matches!(self.0.recv_timeout(timeout), Err(RecvTimeoutError::Timeout))
     }
 
     /// For `select!`: ready (disconnected) when stopped.
-    pub fn channel(&self) -> &Receiver<()> {
+    pub(super) fn channel(&self) -> &Receiver<()> {
         &self.0
     }
 }

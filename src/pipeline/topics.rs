@@ -23,7 +23,11 @@ pub(crate) fn wanted(plan: &Plan, recorded: Option<&Checkpoint>) -> Vec<Wanted> 
 }
 
 /// Creates and checks the topics; the partition count to use by topic name.
-pub(super) fn prepare(connector: &Connector, admin: &Admin, recorded: Option<&Checkpoint>) -> Result<BTreeMap<String, i32>> {
+pub(super) fn prepare(
+    connector: &Connector,
+    admin: &Admin,
+    recorded: Option<&Checkpoint>,
+) -> Result<BTreeMap<String, i32>> {
     let mut partitions = BTreeMap::new();
     for wanted in wanted(&connector.plan, recorded) {
         let topic = ensure(admin, &wanted)?;

@@ -4,17 +4,17 @@ use crate::model::{Batch, Lsn};
 
 /// Encoded records with the position that they lead to.
 #[derive(Debug)]
-pub struct Unit {
-    pub kind: UnitKind,
-    pub batch: Batch,
-    pub tally: Tally,
+pub(super) struct Unit {
+    pub(super) kind: UnitKind,
+    pub(super) batch: Batch,
+    pub(super) tally: Tally,
     /// Commit time of its first transaction, if it has records (server clock, microseconds since 2000-01-01).
-    pub oldest_us: Option<i64>,
+    pub(super) oldest_us: Option<i64>,
 }
 
 /// How a unit joins Kafka transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnitKind {
+pub(super) enum UnitKind {
     /// Whole source transactions.
     Whole {
         /// The next LSN once the records are on Kafka.
@@ -40,22 +40,22 @@ pub enum UnitKind {
 
 /// Counts that become metrics when the unit is on Kafka: every change received is published or filtered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(super) struct Tally {
     /// Changes received.
-    pub received: u64,
+    pub(super) received: u64,
     /// Changes that at least one event or tombstone took.
-    pub published: u64,
+    pub(super) published: u64,
     /// Events (and tombstones) by index: the plan's events first, then its tombstones.
-    pub events: Vec<u64>,
+    pub(super) events: Vec<u64>,
     /// Changes filtered, by `FilterRule` as index.
-    pub filtered: [u64; FilterRule::COUNT],
+    pub(super) filtered: [u64; FilterRule::COUNT],
     /// Commit times of the transactions that end in this unit, microseconds since 2000-01-01 (the server's clock).
-    pub commits_us: Vec<i64>,
+    pub(super) commits_us: Vec<i64>,
 }
 
 /// The named rules by which a change is filtered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FilterRule {
+pub(super) enum FilterRule {
     /// `unmatched = "filter"` of the table
     Unmatched,
     /// `truncate = "filter"` of the table
@@ -68,13 +68,13 @@ pub enum FilterRule {
 
 impl FilterRule {
     /// How many there are.
-    pub const COUNT: usize = 4;
+    pub(super) const COUNT: usize = 4;
     /// All, in the order of the indexes.
-    pub const ALL: [FilterRule; FilterRule::COUNT] =
+    pub(super) const ALL: [FilterRule; FilterRule::COUNT] =
         [FilterRule::Unmatched, FilterRule::Truncate, FilterRule::Unnamed, FilterRule::Message];
 
     /// The label in metrics.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             FilterRule::Unmatched => "unmatched",
             FilterRule::Truncate => "truncate",
@@ -86,12 +86,12 @@ impl FilterRule {
 
 impl Tally {
     /// A tally for so many events and tombstones.
-    pub fn new(events: usize) -> Tally {
+    pub(super) fn new(events: usize) -> Tally {
         Tally { events: vec![0; events], ..Tally::default() }
     }
 
     /// Adds what `other` counted.
-    pub fn add(&mut self, other: &Tally) {
+    pub(super) fn add(&mut self, other: &Tally) {
         self.received += other.received;
         self.published += other.published;
         self.events.resize(self.events.len().max(other.events.len()), 0);
@@ -101,7 +101,7 @@ impl Tally {
     }
 
     /// Adds what `other` counted and leaves it at zero, with its memory.
-    pub fn take(&mut self, other: &mut Tally) {
+    pub(super) fn take(&mut self, other: &mut Tally) {
         self.add(other);
         (other.received, other.published, other.filtered) = (0, 0, [0; FilterRule::COUNT]);
         other.events.fill(0);
@@ -109,13 +109,8 @@ impl Tally {
     }
 
     /// A change was received and filtered by `rule`.
-    pub fn filter(&mut self, rule: FilterRule) {
+    pub(super) fn filter(&mut self, rule: FilterRule) {
         self.received += 1;
         self.filtered[rule as usize] += 1;
-    }
-
-    /// Changes that were filtered, whatever the rule.
-    pub fn filtered_total(&self) -> u64 {
-        self.filtered.iter().sum()
     }
 }

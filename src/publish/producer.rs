@@ -22,7 +22,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("linger.ms", "0"),
     ("compression.type", "lz4"),
     ("queue.buffering.max.messages", "2000000"),
-    ("queue.buffering.max.kbytes", "262144"),
+    ("queue.buffering.max.kbytes", "65536"),
 ];
 
 /// What is never the user's: exactly-once rests on it. Without a time limit a record is retried until the broker takes

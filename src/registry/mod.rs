@@ -1,1 +1,10 @@
-//! Client of Confluent's schema registry API.
+//! Client of Confluent's schema registry API, which Apicurio, Karapace and Redpanda serve too.
+
+mod answer;
+mod client;
+mod push;
+mod subject;
+
+pub use client::{Client, Settings};
+pub use push::{Compatibility, Pushed, push};
+pub use subject::{Subject, SubjectNameStrategy, subjects};

@@ -35,10 +35,7 @@ fn the_checkpoint_is_written_like_this() {
         String::from_utf8(Intent::new("s", "1").to_json().unwrap()).unwrap(),
         r#"{"version":1,"slot":"s","system_identifier":"1"}"#
     );
-    assert_eq!(
-        String::from_utf8(Takeover::new("0f").to_json().unwrap()).unwrap(),
-        r#"{"version":1,"instance":"0f"}"#
-    );
+    assert_eq!(String::from_utf8(Takeover::new("0f").to_json().unwrap()).unwrap(), r#"{"version":1,"instance":"0f"}"#);
 }
 
 #[test]

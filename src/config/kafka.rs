@@ -1,0 +1,66 @@
+//! `[kafka]` and `[kafka.client]`.
+
+use super::process::{Delivery, Headers, KafkaSettings};
+use super::reference::Reference;
+use crate::connector::document::Section;
+use crate::kafka::DECIDED;
+
+/// Kafka's own limit for a transactional id is a string's; ours leaves room for connector and number.
+const PREFIX_CHARS_MAX: usize = 100;
+/// Five minutes: long enough for transactions of many million rows, and a reader waits no longer for a daemon that died.
+const TRANSACTION_TIMEOUT_MS: u32 = 300_000;
+
+pub(super) fn read(mut section: Section<'_>) -> Option<KafkaSettings> {
+    let brokers = section.need("brokers", "\"localhost:9092\"").and_then(|entry| entry.name().map(str::to_owned));
+    let deliveries = [("exactly_once", Delivery::ExactlyOnce), ("at_least_once", Delivery::AtLeastOnce)];
+    let delivery = section.get("delivery").map(|entry| entry.choice(&deliveries));
+    let headers = [("core", Headers::Core), ("cloudevents", Headers::CloudEvents), ("none", Headers::None)];
+    let headers = section.get("headers").map(|entry| entry.choice(&headers));
+    let id_prefix = prefix(&mut section, "transactional_id_prefix");
+    let topic_prefix = prefix(&mut section, "topic_prefix");
+    let client = section.section("client").and_then(client);
+    section.finish();
+    let (transaction_timeout_ms, client) = client?;
+    Some(KafkaSettings {
+        brokers: brokers?,
+        delivery: delivery.unwrap_or(Some(Delivery::ExactlyOnce))?,
+        transactional_id_prefix: id_prefix?.unwrap_or_else(|| "walwright".to_owned()),
+        topic_prefix: topic_prefix?.unwrap_or_default(),
+        headers: headers.unwrap_or(Some(Headers::Core))?,
+        transaction_timeout_ms,
+        client,
+    })
+}
+
+/// Characters that topic names may have; None after a fault.
+fn prefix(section: &mut Section<'_>, key: &'static str) -> Option<Option<String>> {
+    let Some(entry) = section.get(key) else { return Some(None) };
+    let text = entry.text()?;
+    let allowed = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-');
+    if text.chars().all(allowed) && text.len() <= PREFIX_CHARS_MAX {
+        return Some(Some(text.to_owned()));
+    }
+    entry.fault(format!("may have letters, digits, '.', '_' and '-', at most {PREFIX_CHARS_MAX}"));
+    None
+}
+
+fn client(section: Section<'_>) -> Option<(u32, Vec<(String, Reference)>)> {
+    let mut timeout = Some(TRANSACTION_TIMEOUT_MS);
+    let mut options = Vec::new();
+    for (name, entry) in section.entries() {
+        if name == "transaction.timeout.ms" {
+            timeout = entry.integer(&(1_000..=i64::from(i32::MAX))).and_then(|ms| u32::try_from(ms).ok());
+        } else if DECIDED.contains(&name.as_str()) {
+            entry.fault("is decided by Walwright: exactly-once rests on it");
+        } else if secret(&name) && !entry.is_table() {
+            entry.fault("a secret does not stand in a file: write { env = \"NAME\" } or { file = \"path\" }");
+        } else if let Some(value) = Reference::read(entry) {
+            options.push((name, value));
+        }
+    }
+    Some((timeout?, options))
+}
+
+fn secret(name: &str) -> bool {
+    name.ends_with("password") || name.ends_with("secret") || name == "ssl.key.pem"
+}

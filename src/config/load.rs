@@ -1,0 +1,185 @@
+//! From files and environment to checked settings: every fault of every file in one run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::environment;
+use super::kafka;
+use super::process::{AdminSettings, LogFormat, LogSettings, Process, RegistrySettings};
+use crate::connector::document::{Document, Reader, Section, Variable};
+use crate::connector::{self, Connector};
+use crate::contract::Repository;
+use crate::error::{Fault, Faults, Result};
+use crate::registry::SubjectNameStrategy;
+
+/// Everything that a start needs, checked.
+pub struct Loaded {
+    /// The process settings.
+    pub process: Process,
+    /// The connectors, by name.
+    pub connectors: Vec<Connector>,
+}
+
+/// Loads the process file, the contracts and all connector files.
+///
+/// # Errors
+/// `Configuration` with all faults of all files and of the environment.
+pub fn load_all(file: &Path) -> Result<Loaded> {
+    let mut faults = Faults::default();
+    let process = match load_process(file, &environment::variables()?) {
+        Ok(process) => process,
+        Err(found) => return Err(found.into()),
+    };
+    let (repository, found) = Repository::load(&process.schemas);
+    faults.extend(found);
+    let mut connectors = Vec::new();
+    for path in connector_files(file, &process.connectors, &mut faults) {
+        match connector::load(&path, &repository, &process.kafka.topic_prefix) {
+            Ok(connector) => connectors.push(connector),
+            Err(found) => faults.extend(found),
+        }
+    }
+    subjects(file, &process.registry, &connectors, &mut faults);
+    faults.into_result()?;
+    Ok(Loaded { process, connectors })
+}
+
+/// Reads and checks the process file with `overlay` laid over it.
+pub(super) fn load_process(file: &Path, overlay: &[Variable]) -> Result<Process, Faults> {
+    let document = Document::read(file).map_err(|fault| Faults(vec![fault]))?;
+    let table = document.parse()?;
+    let reader = Reader::new(&document, overlay);
+    let process = read(reader.root(&table));
+    let asked = reader.asked();
+    let unknown = overlay.iter().filter(|variable| !asked.contains(&path_of(variable)));
+    let unknown: Vec<Fault> =
+        unknown.map(|variable| variable.fault(String::new(), format!("no setting {}", path_of(variable)))).collect();
+    unknown.into_iter().for_each(|fault| reader.push(fault));
+    let faults = reader.finish();
+    match process {
+        Some(process) if faults.is_empty() => Ok(process),
+        _ => Err(faults),
+    }
+}
+
+fn path_of(variable: &Variable) -> String {
+    if variable.section.is_empty() { variable.key.clone() } else { format!("{}.{}", variable.section, variable.key) }
+}
+
+fn read(mut root: Section<'_>) -> Option<Process> {
+    let connectors = root.need("connectors", "\"connectors/\"").and_then(|entry| entry.file_path());
+    let schemas = root.need("schemas", "\"schemas/\"").and_then(|entry| entry.file_path());
+    let kafka = root.section("kafka").and_then(kafka::read);
+    let registry = root.section("registry").and_then(registry);
+    let admin = root.section("admin").and_then(admin);
+    let log = root.section("log").and_then(log);
+    root.finish();
+    Some(Process {
+        connectors: connectors?,
+        schemas: schemas?,
+        kafka: kafka?,
+        registry: registry?,
+        admin: admin?,
+        log: log?,
+    })
+}
+
+fn registry(mut section: Section<'_>) -> Option<RegistrySettings> {
+    let url = section.need("url", "\"http://localhost:8081\"").and_then(|entry| {
+        let url = entry.name()?;
+        if url.starts_with("http://") || url.starts_with("https://") {
+            return Some(url.trim_end_matches('/').to_owned());
+        }
+        entry.fault("must begin with http:// or https://");
+        None
+    });
+    let strategies = SubjectNameStrategy::ALL.map(|strategy| (strategy.name(), strategy));
+    let strategy = section.get("subject_name_strategy").map(|entry| entry.choice(&strategies));
+    let register = section.get("register").map(|entry| entry.boolean());
+    section.finish();
+    Some(RegistrySettings {
+        url: url?,
+        subject_name_strategy: strategy.unwrap_or(Some(SubjectNameStrategy::TopicRecordName))?,
+        register: register.unwrap_or(Some(false))?,
+    })
+}
+
+fn admin(mut section: Section<'_>) -> Option<AdminSettings> {
+    let listen = section.get("listen").map(|entry| entry.name().map(str::to_owned));
+    section.finish();
+    Some(AdminSettings { listen: listen.unwrap_or_else(|| Some("127.0.0.1:9848".to_owned()))? })
+}
+
+fn log(mut section: Section<'_>) -> Option<LogSettings> {
+    let formats = [("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];
+    let levels = [
+        ("error", tracing::Level::ERROR),
+        ("warn", tracing::Level::WARN),
+        ("info", tracing::Level::INFO),
+        ("debug", tracing::Level::DEBUG),
+        ("trace", tracing::Level::TRACE),
+    ];
+    let format = section.get("format").map(|entry| entry.choice(&formats));
+    let level = section.get("level").map(|entry| entry.choice(&levels));
+    section.finish();
+    Some(LogSettings {
+        format: format.unwrap_or(Some(LogFormat::Auto))?,
+        level: level.unwrap_or(Some(tracing::Level::INFO))?,
+    })
+}
+
+/// The `*.toml` of the folder in the order of their names; none is a fault.
+fn connector_files(file: &Path, folder: &Path, faults: &mut Faults) -> Vec<PathBuf> {
+    let fault = |message: String| Fault {
+        file: file.to_owned(),
+        line: 0,
+        column: 0,
+        path: "connectors".to_owned(),
+        message,
+        excerpt: None,
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            faults.push(fault(format!("folder {} cannot be read: {error}", folder.display())));
+            return Vec::new();
+        }
+    };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut files: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    files.sort();
+    if files.is_empty() {
+        faults.push(fault(format!("folder {} holds no connector file (*.toml)", folder.display())));
+    }
+    files
+}
+
+/// With TopicNameStrategy a topic has one subject, so it can carry one contract.
+fn subjects(file: &Path, registry: &RegistrySettings, connectors: &[Connector], faults: &mut Faults) {
+    if registry.subject_name_strategy != SubjectNameStrategy::TopicName {
+        return;
+    }
+    let mut contracts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for plan in connectors.iter().map(|connector| &connector.plan) {
+        for event in &plan.events {
+            let of = contracts.entry(&plan.topics[event.topic].name).or_default();
+            if !of.contains(&event.contract.full_name.as_str()) {
+                of.push(&event.contract.full_name);
+            }
+        }
+    }
+    for (topic, names) in contracts.into_iter().filter(|(_, names)| names.len() > 1) {
+        let message = format!(
+            "TopicNameStrategy has one subject for topic {topic}, which carries {}: choose TopicRecordNameStrategy",
+            names.join(", ")
+        );
+        faults.push(Fault {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            path: "registry.subject_name_strategy".to_owned(),
+            message,
+            excerpt: None,
+        });
+    }
+}

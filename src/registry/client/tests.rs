@@ -1,0 +1,186 @@
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+
+use super::*;
+
+/// Runs `test` against a listener that gives these answers in order, one a connection; returns what was asked.
+fn asked(answers: &[(u16, &str)], test: impl FnOnce(Client)) -> Vec<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://user:p%40ss@{}/apis/", listener.local_addr().unwrap());
+    std::thread::scope(|scope| {
+        let served = scope.spawn(|| answers.iter().map(|answer| serve(&listener, *answer)).collect());
+        test(Client::new(&Settings { url, timeout: Duration::from_secs(10) }).unwrap());
+        served.join().unwrap()
+    })
+}
+
+fn serve(listener: &TcpListener, (status, body): (u16, &str)) -> String {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if let Some((_, value)) = line.to_ascii_lowercase().split_once("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        head.push_str(&line);
+    }
+    let mut request = vec![0; length];
+    reader.read_exact(&mut request).unwrap();
+    let length = body.len();
+    write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}").unwrap();
+    format!("{head}{}", String::from_utf8(request).unwrap())
+}
+
+#[test]
+fn a_lookup_asks_once_and_sends_the_credentials() {
+    let requests = asked(&[(200, r#"{"subject":"s","version":1,"id":258,"schema":"{}"}"#)], |client| {
+        assert_eq!(client.lookup("oms.orders/ü-value", "{\"type\":\"long\"}").unwrap(), 258);
+        assert_eq!(client.lookup("oms.orders/ü-value", "{\"type\":\"long\"}").unwrap(), 258);
+        assert!(client.schema_uri(258).starts_with("http://127.0.0.1:"));
+        assert!(client.schema_uri(258).ends_with("/apis/schemas/ids/258"));
+    });
+    let request = &requests[0];
+    assert!(request.starts_with("POST /apis/subjects/oms.orders%2F%C3%BC-value HTTP/1.1\r\n"), "{request}");
+    // user:p@ss
+    assert!(request.contains("authorization: Basic dXNlcjpwQHNz\r\n"), "{request}");
+    assert!(request.contains("content-type: application/vnd.schemaregistry.v1+json\r\n"), "{request}");
+    assert!(request.ends_with(r#"{"schema":"{\"type\":\"long\"}"}"#), "{request}");
+}
+
+#[test]
+fn registering_and_compatibility_have_paths_of_their_own() {
+    let requests = asked(&[(200, r#"{"compatibility":"FULL_TRANSITIVE"}"#), (200, r#"{"id":3}"#)], |client| {
+        client.set_compatibility("s", Compatibility::FullTransitive).unwrap();
+        assert_eq!(client.register("s", "{}").unwrap(), 3);
+        // What was registered need not be looked up.
+        assert_eq!(client.lookup("s", "{}").unwrap(), 3);
+    });
+    assert!(requests[0].starts_with("PUT /apis/config/s HTTP/1.1\r\n"));
+    assert!(requests[0].ends_with(r#"{"compatibility":"FULL_TRANSITIVE"}"#));
+    assert!(requests[1].starts_with("POST /apis/subjects/s/versions HTTP/1.1\r\n"));
+}
+
+#[test]
+fn answers_are_told_apart() {
+    for (status, body, kind, detail) in [
+        (
+            404,
+            r#"{"error_code":40403,"message":"Schema not found"}"#,
+            Kind::RegistryRefused,
+            "registering the schema of subject s: the registry said: Schema not found; push it with walwright schemas push",
+        ),
+        (
+            409,
+            r#"{"error_code":409,"message":"incompatible: READER_FIELD_MISSING_DEFAULT_VALUE"}"#,
+            Kind::RegistryRefused,
+            "registering the schema of subject s: the registry said: incompatible: READER_FIELD_MISSING_DEFAULT_VALUE",
+        ),
+        (
+            422,
+            r#"{"error_code":42201,"message":"Invalid Avro schema"}"#,
+            Kind::RegistryRefused,
+            "registering the schema of subject s: the registry said: Invalid Avro schema",
+        ),
+        (
+            401,
+            "<html>no</html>",
+            Kind::RegistryRefused,
+            "registering the schema of subject s: the registry refused the credentials (401)",
+        ),
+        (
+            500,
+            r#"{"error_code":50003,"message":"leader not known"}"#,
+            Kind::RegistryUnreachable,
+            "registering the schema of subject s: the registry answered 500: leader not known",
+        ),
+        (
+            503,
+            "upstream",
+            Kind::RegistryUnreachable,
+            "registering the schema of subject s: what answers there is no schema registry: status 503, body 'upstream'",
+        ),
+        (
+            404,
+            "<html>\n</html>",
+            Kind::RegistryUnreachable,
+            "registering the schema of subject s: what answers there is no schema registry: status 404, body '<html></html>'",
+        ),
+        (
+            302,
+            "",
+            Kind::RegistryUnreachable,
+            "registering the schema of subject s: what answers there is no schema registry: status 302, body ''",
+        ),
+        (
+            200,
+            r#"{"id":-1}"#,
+            Kind::RegistryUnreachable,
+            "registering the schema of subject s: what answers there is no schema registry: status 200, body '{\"id\":-1}'",
+        ),
+    ] {
+        asked(&[(status, body)], |client| {
+            let error = client.register("s", "{}").unwrap_err();
+            assert_eq!((error.kind(), error.detail()), (kind, detail));
+        });
+    }
+}
+
+#[test]
+fn an_endless_answer_is_cut() {
+    let long = format!("{{\"id\":1,\"x\":\"{}\"}}", "x".repeat(5 << 20));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::scope(|scope| {
+        // The client hangs up in the middle, so writing may fail.
+        scope.spawn(|| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 64];
+            stream.read_exact(&mut head).unwrap();
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{long}", long.len()).is_ok()
+        });
+        let client = Client::new(&Settings { url, timeout: Duration::from_secs(10) }).unwrap();
+        assert_eq!(client.lookup("s", "{}").unwrap_err().kind(), Kind::RegistryUnreachable);
+    });
+}
+
+#[test]
+fn deadlines_and_refused_connections_are_unreachable() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://me:secret@{}", listener.local_addr().unwrap());
+    // Connected by the kernel, never answered.
+    let silent = Client::new(&Settings { url: url.clone(), timeout: Duration::from_millis(50) }).unwrap();
+    let error = silent.lookup("s", "{}").unwrap_err();
+    assert_eq!(error.kind(), Kind::RegistryUnreachable);
+    assert!(error.detail().contains("timeout") && !error.chain().contains("secret"), "{}", error.chain());
+    drop(listener);
+    let gone = Client::new(&Settings { url, timeout: Duration::from_secs(5) }).unwrap();
+    let error = gone.lookup("s", "{}").unwrap_err();
+    assert_eq!(error.kind(), Kind::RegistryUnreachable);
+    assert!(!error.chain().contains("secret"), "{}", error.chain());
+}
+
+#[test]
+fn urls_are_split_into_base_and_credentials() {
+    assert_eq!(split("http://h:1/a/b/").unwrap(), ("http://h:1/a/b".to_owned(), None));
+    let (base, authorization) = split("https://u@x:p%25@h").unwrap();
+    assert_eq!((base.as_str(), authorization.as_deref()), ("https://h", Some("Basic dUB4OnAl")));
+    for (url, why) in [
+        ("h:1", "http:// or https://"),
+        ("ftp://h", "http:// or https://"),
+        ("http:///a", "names no host"),
+        ("http://u:p@", "names no host"),
+        ("http://u:secret@h?x", "query"),
+    ] {
+        let error = split(url).unwrap_err();
+        assert_eq!(error.kind(), Kind::Configuration);
+        assert!(error.detail().contains(why) && !error.detail().contains("secret"), "{url}: {error}");
+    }
+    for (plain, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+        assert_eq!(base64(plain.as_bytes()), expected);
+    }
+}
