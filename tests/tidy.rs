@@ -59,8 +59,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// Pure modules: no sockets, no clock, no runtime, no Kafka.
-const PURE: &[&str] =
-    &["src/decode", "src/map", "src/encode", "src/model", "src/checkpoint/ledger.rs", "src/checkpoint/judge.rs", "src/checkpoint/record.rs"];
+const PURE: &[&str] = &[
+    "src/decode",
+    "src/map",
+    "src/encode",
+    "src/model",
+    "src/checkpoint/ledger.rs",
+    "src/checkpoint/judge.rs",
+    "src/checkpoint/record.rs",
+];
 const IMPURE: &[&str] = &["tokio", "rdkafka", "std::net", "std::time::Instant", "SystemTime", "std::thread", "std::fs"];
 
 const FILE_LINES_MAX: usize = 500;

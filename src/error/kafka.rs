@@ -25,6 +25,9 @@ fn classify(error: &KafkaError) -> Kind {
     if matches!(error, KafkaError::ClientCreation(_)) {
         return Kind::KafkaSetting;
     }
+    if let KafkaError::AdminOp(code) = error {
+        return of_code(*code);
+    }
     error.rdkafka_error_code().map_or(Kind::KafkaUnreachable, of_code)
 }
 

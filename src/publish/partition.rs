@@ -20,7 +20,7 @@ fn murmur2(data: &[u8]) -> u32 {
         h = h.wrapping_mul(M) ^ (k ^ (k >> 24)).wrapping_mul(M);
     }
     if !rest.is_empty() {
-        h = rest.iter().rev().fold(0, |tail, byte| tail << 8 | u32::from(*byte)) ^ h;
+        h ^= rest.iter().rev().fold(0, |tail, byte| tail << 8 | u32::from(*byte));
         h = h.wrapping_mul(M);
     }
     h = (h ^ (h >> 13)).wrapping_mul(M);
