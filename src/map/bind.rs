@@ -111,23 +111,24 @@ impl<'r> Binder<'r> {
         (literal_at, literal): (usize, &Literal),
         literal_first: bool,
     ) -> Option<Test> {
-        if *literal == Literal::Null {
-            return match comparison {
-                Comparison::Equal => Some(Test::IsNull(source)),
-                Comparison::NotEqual => Some(Test::Not(Box::new(Test::IsNull(source)))),
-                _ => {
-                    self.unless(Some((literal_at, "null has no order; use == or !=".to_owned())), Test::Constant(false))
-                }
-            };
+        let is_equality = matches!(comparison, Comparison::Equal | Comparison::NotEqual);
+        if *literal == Literal::Null && !is_equality {
+            self.object(literal_at, "null has no order; use == or !=");
+            return None;
         }
-        if let Some(message) = operand::refuse_column(column, comparison) {
+        if *literal != Literal::Null
+            && let Some(message) = operand::refuse_column(column, comparison)
+        {
             self.object(column_at, message);
             return None;
         }
         let constant = self.constant(literal_at, column, literal)?;
-        let (column, constant) = (Operand::Column(source), Operand::Constant(constant));
-        let (left, right) = if literal_first { (constant, column) } else { (column, constant) };
-        Some(Test::Compare(comparison, left, right))
+        Some(match comparison {
+            Comparison::Equal => Test::equal(source, constant),
+            Comparison::NotEqual => Test::Not(Box::new(Test::equal(source, constant))),
+            _ if literal_first => Test::Compare(comparison, Operand::Constant(constant), Operand::Column(source)),
+            _ => Test::Compare(comparison, Operand::Column(source), Operand::Constant(constant)),
+        })
     }
 
     fn is_in(&mut self, node: &Node, literals: &[Literal]) -> Option<Test> {

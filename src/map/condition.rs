@@ -21,6 +21,8 @@ pub(super) enum Test {
     And(Box<Test>, Box<Test>),
     Or(Box<Test>, Box<Test>),
     IsNull(Source),
+    /// A text column is this text: what most conditions ask, so it has a path of its own.
+    IsText(Source, String),
     Compare(Comparison, Operand, Operand),
     In(Source, Vec<Constant>),
     Changed(Source),
@@ -88,6 +90,7 @@ impl Test {
             Test::And(left, right) => both(left, right, rows, Verdict::False),
             Test::Or(left, right) => both(left, right, rows, Verdict::True),
             Test::IsNull(source) => source.is_null(rows),
+            Test::IsText(source, text) => source.is_text(text, rows),
             Test::Compare(comparison, left, right) => compare(*comparison, left, right, rows),
             Test::In(source, constants) => is_in(source, constants, rows),
             Test::Changed(source) => changed(source, rows),
@@ -150,11 +153,31 @@ impl Source {
         }
     }
 
+    #[inline]
+    fn is_text(&self, text: &str, rows: &Rows<'_, '_>) -> Verdict {
+        match rows.get(self.side, self.column) {
+            Datum::Text(value) | Datum::Binary(value) => Verdict::of(value == text.as_bytes()),
+            Datum::Null => Verdict::False,
+            datum => Verdict::Missing(self.missing(datum)),
+        }
+    }
+
     /// A value stored out of line is not NULL, whatever it is.
     fn is_null(&self, rows: &Rows<'_, '_>) -> Verdict {
         match rows.get(self.side, self.column) {
             Datum::Absent => Verdict::Missing(self.missing(Datum::Absent)),
             datum => Verdict::of(datum == Datum::Null),
+        }
+    }
+}
+
+impl Test {
+    /// `==` and `!=` of a column and a constant.
+    pub(super) fn equal(source: Source, constant: Constant) -> Test {
+        match constant {
+            Constant::Null => Test::IsNull(source),
+            Constant::Text(text) if source.form == Form::Text => Test::IsText(source, text),
+            constant => Test::Compare(Comparison::Equal, Operand::Column(source), Operand::Constant(constant)),
         }
     }
 }

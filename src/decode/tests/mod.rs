@@ -1,5 +1,7 @@
 //! Golden bytes by hand from the documentation, bytes captured from a server, and hostile bytes.
 
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects, reason = "a test may panic")]
+
 mod captured;
 mod golden;
 mod hostile;

@@ -1,0 +1,69 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn id(source: &str, epoch: u32, table: (&str, &str), rule: &str, lsn: u64, k: u64) -> String {
+    let mut out = Vec::new();
+    Identity::new(source, epoch, &TableName::new(table.0, table.1), rule).write(Lsn(lsn), k, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+fn sequence(position: Position) -> String {
+    let mut out = Vec::new();
+    write_sequence(&position, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn ids_spell_their_parts() {
+    let orders = ("public", "orders");
+    assert_eq!(
+        id("/oms/prod-eu", 0, orders, "oms/OrderPlaced/v1", 0x16_B374_D848, 0),
+        "/oms/prod-eu:0:16/B374D848:public.orders:0:oms/OrderPlaced/v1"
+    );
+    assert_eq!(id("s", 7, orders, "oms.customer-state", 0xFF, 1_204), "s:7:0/FF:public.orders:1204:oms.customer-state");
+    assert_eq!(
+        id("a:b%c d", 0, ("od.d", "Täble.x"), "t", u64::MAX, u64::MAX),
+        "a%3Ab%25c%20d:0:FFFFFFFF/FFFFFFFF:od%2Ed.T%C3%A4ble.x:18446744073709551615:t"
+    );
+}
+
+#[test]
+fn an_id_is_appended() {
+    let mut out = b"before".to_vec();
+    Identity::new("s", 0, &TableName::new("a", "b"), "r").write(Lsn(0), 10, &mut out);
+    assert_eq!(out, b"befores:0:0/0:a.b:10:r");
+}
+
+#[test]
+fn sequences_have_one_length() {
+    let change = Position { epoch: 0, lsn: Lsn(0x16_B374_D848), n: 3, r: u64::MAX };
+    assert_eq!(sequence(change), "00000000-00000016B374D848-0000000003-FFFFFFFFFF");
+    let last = Position { epoch: u32::MAX, lsn: Lsn(u64::MAX), n: u64::MAX, r: u64::MAX - 1 };
+    assert_eq!(sequence(last), "FFFFFFFF-FFFFFFFFFFFFFFFF-FFFFFFFFFF-FFFFFFFFFE");
+}
+
+fn position() -> impl Strategy<Value = Position> {
+    let r = prop_oneof![0..5_u64, Just(u64::MAX), 0..0xFF_FFFF_FFFE_u64];
+    let lsn = prop_oneof![0..3_u64, any::<u64>()];
+    (0..3_u32, lsn, 0..0xFF_FFFF_FFFF_u64, r).prop_map(|(epoch, lsn, n, r)| Position { epoch, lsn: Lsn(lsn), n, r })
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_sequences_is_that_of_positions(a in position(), b in position()) {
+        prop_assert_eq!(sequence(a).cmp(&sequence(b)), a.cmp(&b));
+    }
+
+    #[test]
+    fn ids_hold_what_postgres_and_the_standard_library_write(lsn in any::<u64>(), k in any::<u64>()) {
+        prop_assert_eq!(id("s", 1, ("a", "b"), "r", lsn, k), format!("s:1:{}:a.b:{k}:r", Lsn(lsn)));
+    }
+
+    #[test]
+    fn different_parts_give_different_ids(a in "[a.:%é ]{0,4}", b in "[a.:%é ]{0,4}", c in "[a.:%é ]{0,4}", d in "[a.:%é ]{0,4}") {
+        let same = (&a, &b) == (&c, &d);
+        prop_assert_eq!(id("s", 0, (&a, &b), "r", 0, 0) == id("s", 0, (&c, &d), "r", 0, 0), same);
+        prop_assert_eq!(id(&a, 0, ("t", "t"), &b, 0, 0) == id(&c, 0, ("t", "t"), &d, 0, 0), same);
+    }
+}
