@@ -20,8 +20,9 @@ const STEADY: Duration = Duration::from_secs(10);
 /// Runs the connector until `stop`.
 pub(super) fn supervise(connector: &mut Connector, stop: &Stop) {
     let mut retries = Retries::default();
+    // The cause of the last failure stays in sight until the connector streams again.
+    connector.health().enter(Phase::Starting);
     while !stop.is_set() {
-        connector.health().enter(Phase::Starting);
         let begun = Instant::now();
         let error = match connector.attempt(stop) {
             Ok(End::Stopped) => break,
