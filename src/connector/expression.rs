@@ -2,6 +2,7 @@
 
 mod parse;
 
+use std::fmt;
 use std::path::PathBuf;
 
 /// Where something stands in a file that a person wrote: 1-based line and column (in characters).
@@ -20,6 +21,35 @@ pub struct Expression {
     pub text: String,
     pub place: Place,
     pub root: Node,
+}
+
+impl Expression {
+    /// The columns that it reads, each with the offset at which it stands.
+    pub fn columns(&self) -> Vec<(usize, ColumnRef)> {
+        let mut columns = Vec::new();
+        self.root.collect_columns(&mut columns);
+        columns
+    }
+}
+
+impl Node {
+    fn collect_columns(&self, columns: &mut Vec<(usize, ColumnRef)>) {
+        match &self.kind {
+            NodeKind::Column(column) => columns.push((self.at, column.clone())),
+            // Both rows are read.
+            NodeKind::Changed(name) => {
+                for side in [Side::Old, Side::New] {
+                    columns.push((self.at, ColumnRef { side, name: name.clone() }));
+                }
+            }
+            NodeKind::Literal(_) => {}
+            NodeKind::Not(node) | NodeKind::In(node, _) => node.collect_columns(columns),
+            NodeKind::And(left, right) | NodeKind::Or(left, right) | NodeKind::Compare(_, left, right) => {
+                left.collect_columns(columns);
+                right.collect_columns(columns);
+            }
+        }
+    }
 }
 
 /// A node of the syntax tree.
@@ -78,6 +108,23 @@ pub struct ColumnRef {
     pub name: String,
 }
 
+/// As expressions spell it.
+impl fmt::Display for ColumnRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_word = |text: &str| text.chars().all(|char| char.is_ascii_alphanumeric() || char == '_');
+        let plain =
+            is_word(&self.name) && !self.name.is_empty() && !self.name.starts_with(|char: char| char.is_ascii_digit());
+        let name = &self.name;
+        match (self.side, plain) {
+            (Side::Row, true) => f.write_str(name),
+            (Side::Old, true) => write!(f, "old.{name}"),
+            (Side::New, true) => write!(f, "new.{name}"),
+            (Side::Old, false) => write!(f, "old['{name}']"),
+            (Side::Row | Side::New, false) => write!(f, "new['{name}']"),
+        }
+    }
+}
+
 /// A constant.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +134,19 @@ pub enum Literal {
     Int(i64),
     Double(f64),
     String(String),
+}
+
+/// As expressions spell it; constants of a connector file are no secrets.
+impl fmt::Display for Literal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Literal::Null => f.write_str("null"),
+            Literal::Bool(value) => value.fmt(f),
+            Literal::Int(value) => value.fmt(f),
+            Literal::Double(value) => write!(f, "{value:?}"),
+            Literal::String(value) => write!(f, "'{}'", value.escape_debug()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(super) fn encode(value: &Json, kind: &FieldType, nullable: Nullability) -> R
 }
 
 fn put(value: &Json, kind: &FieldType, out: &mut Vec<u8>) -> Result<(), String> {
-    let misfit = || format!("the default {value} is no {}", name(kind));
+    let misfit = || format!("the default {value} is no {kind}");
     match kind {
         FieldType::Boolean => match value {
             Json::Bool(flag) => out.push(u8::from(*flag)),
@@ -91,24 +91,4 @@ fn put_long(value: i64, out: &mut Vec<u8>) {
         rest >>= 7;
     }
     out.push(rest.to_le_bytes()[0]);
-}
-
-fn name(kind: &FieldType) -> &'static str {
-    match kind {
-        FieldType::Boolean => "boolean",
-        FieldType::Int => "int",
-        FieldType::Long => "long",
-        FieldType::Float => "float",
-        FieldType::Double => "double",
-        FieldType::Bytes => "bytes",
-        FieldType::String => "string",
-        FieldType::Uuid => "uuid",
-        FieldType::Decimal { .. } => "decimal",
-        FieldType::Date => "date (days since 1970-01-01)",
-        FieldType::TimeMicros => "time-micros",
-        FieldType::TimestampMicros => "timestamp-micros",
-        FieldType::LocalTimestampMicros => "local-timestamp-micros",
-        FieldType::Enum(_) => "symbol of its enum",
-        FieldType::Meta(_) => "record",
-    }
 }

@@ -1,5 +1,6 @@
 //! A checked contract as plain data: what the encoder compiles from, without a parsed schema in sight.
 
+use std::fmt;
 use std::path::PathBuf;
 
 /// One version of one event's (or key's) Avro schema.
@@ -70,6 +71,30 @@ pub enum FieldType {
     Enum(Vec<String>),
     /// The shared record `common.EventMeta`; its fields in order.
     Meta(Vec<(MetaField, Nullability)>),
+}
+
+/// As a person would say it: `bytes (decimal 12,2)`.
+impl fmt::Display for FieldType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            FieldType::Boolean => "boolean",
+            FieldType::Int => "int",
+            FieldType::Long => "long",
+            FieldType::Float => "float",
+            FieldType::Double => "double",
+            FieldType::Bytes => "bytes",
+            FieldType::String => "string",
+            FieldType::Uuid => "string (uuid)",
+            FieldType::Decimal { precision, scale } => return write!(f, "bytes (decimal {precision},{scale})"),
+            FieldType::Date => "int (date)",
+            FieldType::TimeMicros => "long (time-micros)",
+            FieldType::TimestampMicros => "long (timestamp-micros)",
+            FieldType::LocalTimestampMicros => "long (local-timestamp-micros)",
+            FieldType::Enum(_) => "enum",
+            FieldType::Meta(_) => "common.EventMeta",
+        };
+        f.write_str(name)
+    }
 }
 
 /// The fields that `common.EventMeta` may have, each with its one Avro type.

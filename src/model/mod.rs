@@ -6,6 +6,7 @@ mod lsn;
 mod record;
 mod relation;
 mod row;
+mod secret;
 
 pub use change::{Change, Operation, OperationSet};
 pub use column::{ColumnType, PG_EPOCH_UNIX_MICROS};
@@ -13,3 +14,4 @@ pub use lsn::{Lsn, Position};
 pub use record::{Batch, Header, Record};
 pub use relation::{Column, Relation, ReplicaIdentity, TableName};
 pub use row::{Datum, Row, Slot, SlotKind};
+pub use secret::Secret;

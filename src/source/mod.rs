@@ -25,6 +25,6 @@ mod wire;
 pub use frame::{Frame, FrameIter};
 pub use frames::Frames;
 pub use replication::{Replication, SERVER_VERSION_MIN, SystemIdentity, TimelineSwitch};
-pub use settings::{Secret, SourceSettings, StreamSettings, TlsMode};
+pub use settings::{SourceSettings, StreamSettings, TlsMode};
 pub use sql::Sql;
 pub use stream::Stream;

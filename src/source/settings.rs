@@ -1,30 +1,9 @@
 //! Where the source is and how to reach it: plain data, already resolved from the connector file.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A value that must not be shown: its `Debug` says so and nothing else.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps `value` from being shown.
-    pub fn new(value: impl Into<String>) -> Secret {
-        Secret(value.into())
-    }
-
-    /// The value itself, for the handshake only.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(redacted)")
-    }
-}
+use crate::model::Secret;
 
 /// How a TCP connection is protected. Unix sockets are never encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,11 +75,6 @@ impl Default for StreamSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_secret_does_not_show() {
-        assert_eq!(format!("{:?}", Some(Secret::new("hunter2"))), "Some(Secret(redacted))");
-    }
 
     #[test]
     fn status_goes_out_thrice_in_the_servers_patience() {

@@ -2,6 +2,9 @@
 
 use toml::de::DeTable;
 
+use crate::connector::Place;
+use crate::error::Fault;
+
 use super::{Entry, Reader, Variable, join, nearest};
 
 /// A table, or the place where an absent one would be (whose keys the overlay may still have).
@@ -86,8 +89,18 @@ impl<'r> Section<'r> {
         self.reader.push(self.reader.fault(self.offset, self.path.clone(), message.into()));
     }
 
+    pub(crate) fn push(&self, fault: Fault) {
+        self.reader.push(fault);
+    }
+
+    /// Where the table begins.
+    pub(crate) fn place(&self) -> Place {
+        let Fault { file, line, column, .. } = self.reader.fault(self.offset, String::new(), String::new());
+        Place { file, line, column }
+    }
+
     /// Reports every key that nobody asked for.
-    pub(crate) fn finish(self) {
+    pub(crate) fn report_unknown(&self) {
         for (key, _) in self.table.into_iter().flatten() {
             let name: &str = key.get_ref();
             if self.asked.contains(&name) {

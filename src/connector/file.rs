@@ -1,0 +1,196 @@
+//! `connectors/<name>.toml`: read with positions and checked against the contracts. All faults are found in one run.
+//!
+//! ```text
+//! source, topics -> tables -> events, tombstones -> cross (what only several rules together show) -> hash
+//! ```
+
+mod cross;
+mod field;
+mod hash;
+mod literal;
+mod rule;
+mod table;
+mod topic;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::document::{Document, Entry, Reader, Section, nearest};
+use super::source::SourceSection;
+use super::{EventPlan, LargeTransactions, Place, Plan, TombstonePlan, Unhandled};
+use crate::contract::{Contract, Repository};
+use crate::error::{Fault, Faults};
+use topic::TopicDraft;
+
+/// One connector file, checked.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    /// What it publishes.
+    pub plan: Plan,
+    /// Where it reads.
+    pub source: SourceSection,
+}
+
+/// What rules refer to.
+struct Scope<'a> {
+    repository: &'a Repository,
+    topics: &'a [TopicDraft],
+}
+
+/// A rule with its number in the file, from 1.
+type Numbered<T> = (usize, T);
+
+/// Reads and checks the connector file at `path`; its topics' names on Kafka begin with `topic_prefix`.
+pub fn load(path: &Path, repository: &Repository, topic_prefix: &str) -> Result<Connector, Faults> {
+    let document = Document::read(path).map_err(|fault| Faults(vec![fault]))?;
+    let table = document.parse()?;
+    let reader = Reader::new(&document, &[]);
+    let connector = read(&mut reader.root(&table), path, repository, topic_prefix);
+    let faults = reader.finish();
+    match connector {
+        Some(connector) if faults.is_empty() => Ok(connector),
+        _ => Err(faults),
+    }
+}
+
+fn read(root: &mut Section<'_>, path: &Path, repository: &Repository, topic_prefix: &str) -> Option<Connector> {
+    let name = connector_name(root, path);
+    let head = root.section("source").and_then(read_source);
+    read_snapshot(root);
+    let topics: Vec<TopicDraft> = numbered(root, "topic", |section| topic::read(section, repository, topic_prefix));
+    let scope = Scope { repository, topics: &topics };
+    let events: Vec<Numbered<EventPlan>> = rules(root, "event", |section| rule::event(section, &scope));
+    let tombstones: Vec<Numbered<TombstonePlan>> = rules(root, "tombstone", |section| rule::tombstone(section, &scope));
+    let tables = numbered(root, "table", table::read);
+    let unnamed = table::read_unnamed(root);
+    root.report_unknown();
+    cross::check(root, &topics, &events, &tombstones, &tables);
+
+    let events: Vec<_> = events.into_iter().map(|(_, event)| event).collect();
+    let tombstones: Vec<_> = tombstones.into_iter().map(|(_, tombstone)| tombstone).collect();
+    let (head, topics) = (head?, topics.into_iter().map(TopicDraft::finish).collect::<Option<Vec<_>>>()?);
+    let mut plan = Plan {
+        name: name?,
+        source_id: head.id,
+        tables: table::all(tables, &events, &tombstones),
+        topics,
+        events,
+        tombstones,
+        unnamed: unnamed.unwrap_or(Unhandled::Filter),
+        large_transactions: head.large_transactions,
+        mapping_hash: String::new(),
+    };
+    plan.mapping_hash = hash::of(&plan);
+    Some(Connector { plan, source: head.connection })
+}
+
+/// The file's stem: it becomes part of topic names and transactional ids.
+fn connector_name(root: &Section<'_>, path: &Path) -> Option<String> {
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let fits = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || matches!(char, '_' | '-');
+    if stem.starts_with(|char: char| char.is_ascii_lowercase()) && stem.len() <= 63 && stem.chars().all(fits) {
+        return Some(stem.to_owned());
+    }
+    root.fault(format!(
+        "the file's name is the connector's, and {stem:?} is none: a lower-case letter, then up to 62 lower-case letters, \
+         digits, _ and -"
+    ));
+    None
+}
+
+/// `[source]`.
+struct Head {
+    id: String,
+    connection: SourceSection,
+    large_transactions: LargeTransactions,
+}
+
+fn read_source(mut section: Section<'_>) -> Option<Head> {
+    let id = section.need("id", "\"/oms/prod\"").and_then(|entry| source_id(&entry));
+    let connection = SourceSection::read(&mut section);
+    let choices = [("whole", LargeTransactions::Whole), ("split", LargeTransactions::Split)];
+    let large_transactions = match section.get("large_transactions") {
+        Some(entry) => entry.choice(&choices),
+        None => Some(LargeTransactions::Whole),
+    };
+    section.report_unknown();
+    Some(Head { id: id?, connection: connection?, large_transactions: large_transactions? })
+}
+
+/// The ids of all events begin with it, so it is the same wherever the file is checked.
+fn source_id(entry: &Entry<'_>) -> Option<String> {
+    if entry.is_table() {
+        entry.fault("the ids of all events begin with it: it is written here, not looked up elsewhere");
+        return None;
+    }
+    let id = entry.name()?;
+    if id.chars().any(|char| char.is_whitespace() || char.is_control()) {
+        entry.fault("must have no spaces, such as \"/oms/prod\"");
+        return None;
+    }
+    Some(id.to_owned())
+}
+
+fn read_snapshot(root: &mut Section<'_>) {
+    let Some(mut section) = root.section("snapshot") else { return };
+    if let Some(entry) = section.need("mode", "\"none\"")
+        && entry.choice(&[("none", false), ("initial", true)]) == Some(true)
+    {
+        entry.fault("snapshots are not supported yet; \"none\" announces no rows that are there already");
+    }
+    section.report_unknown();
+}
+
+/// Reads every `[[key]]` and reports the keys that nobody asked for.
+fn numbered<'r, T>(root: &mut Section<'r>, key: &'static str, read: impl Fn(&mut Section<'r>) -> Option<T>) -> Vec<T> {
+    rules(root, key, read).into_iter().map(|(_, read)| read).collect()
+}
+
+fn rules<'r, T>(
+    root: &mut Section<'r>,
+    key: &'static str,
+    read: impl Fn(&mut Section<'r>) -> Option<T>,
+) -> Vec<Numbered<T>> {
+    let mut all = Vec::new();
+    for (i, mut section) in root.sections(key).into_iter().enumerate() {
+        let read = read(&mut section);
+        section.report_unknown();
+        all.extend(read.map(|read| (i + 1, read)));
+    }
+    all
+}
+
+impl Scope<'_> {
+    /// The index of the topic that an entry names, and the topic.
+    fn topic(&self, entry: &Entry<'_>) -> Option<(usize, &TopicDraft)> {
+        let name = entry.name()?;
+        let found = self.topics.iter().enumerate().find(|(_, topic)| topic.written == name);
+        if found.is_none() {
+            let near = nearest(name, self.topics.iter().map(|topic| topic.written.as_str()));
+            let hint = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+            entry.fault(format!("no [[topic]] has the name {name:?}{hint}"));
+        }
+        found
+    }
+}
+
+/// The contract that an entry names; one that has faults of its own is not reported a second time.
+fn contract(entry: &Entry<'_>, repository: &Repository) -> Option<Arc<Contract>> {
+    let path = entry.name()?;
+    let found = repository.get(path);
+    if found.is_none() && !repository.is_faulty(path) {
+        let near = nearest(path, repository.iter().map(|contract| contract.path.as_str()));
+        let hint = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+        entry.fault(format!("no such contract: {path}.avsc is not among the schemas{hint}"));
+    }
+    found
+}
+
+/// A fault at a place that was noted before.
+fn fault_at(place: &Place, path: String, message: impl Into<String>) -> Fault {
+    let Place { file, line, column } = place.clone();
+    Fault { file, line, column, path, message: message.into(), excerpt: None }
+}
+
+#[cfg(test)]
+mod tests;

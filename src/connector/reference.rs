@@ -1,0 +1,118 @@
+//! Values that may stand elsewhere: in the environment or in a file, so that one connector file serves everywhere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Place;
+use super::document::Entry;
+use crate::error::Fault;
+
+/// A scalar as it is written: literally, as `{ env = "NAME" }` or as `{ file = "/run/secrets/name" }`. It is looked up
+/// anew at each `resolve`, so that a rotated secret is taken without a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    origin: Origin,
+    /// The key path, for faults.
+    path: String,
+    place: Place,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Origin {
+    Literal(String),
+    Variable(String),
+    File(PathBuf),
+}
+
+/// How environment variables are looked up: the process' own, or a test's.
+pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+impl Reference {
+    /// Reads a scalar or a reference; faults are reported at the entry.
+    pub(crate) fn read(entry: &Entry<'_>) -> Option<Reference> {
+        let origin = match entry.variable_name() {
+            // A value from the environment stays there: it may be a secret.
+            Some(name) => Origin::Variable(name.to_owned()),
+            None if entry.is_table() => elsewhere(entry)?,
+            None => Origin::Literal(entry.scalar()?),
+        };
+        Some(Reference { origin, path: entry.path().to_owned(), place: entry.place() })
+    }
+
+    /// Reads a reference and refuses a literal, which would be a secret in a file that is shared.
+    pub(crate) fn read_secret(entry: &Entry<'_>) -> Option<Reference> {
+        if entry.variable_name().is_none() && !entry.is_table() {
+            entry.fault(
+                "a secret does not stand in this file; write { env = \"NAME\" } or { file = \"/run/secrets/name\" }",
+            );
+            return None;
+        }
+        Reference::read(entry)
+    }
+
+    /// Reads a path or a reference to one; a literal path is relative to the file that names it.
+    pub(crate) fn read_path(entry: &Entry<'_>) -> Option<Reference> {
+        let mut reference = Reference::read(entry)?;
+        if let Origin::Literal(_) = reference.origin {
+            reference.origin = Origin::Literal(entry.file_path()?.to_string_lossy().into_owned());
+        }
+        Some(reference)
+    }
+
+    /// The value, where it is written literally.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Literal(text) => Some(text),
+            Origin::Variable(_) | Origin::File(_) => None,
+        }
+    }
+
+    /// The value of now.
+    pub(crate) fn resolve(&self, variables: Variables<'_>) -> Result<String, Fault> {
+        let value = match &self.origin {
+            Origin::Literal(text) => text.clone(),
+            Origin::Variable(name) => {
+                variables(name).ok_or_else(|| self.fault(format!("environment variable {name} is not set")))?
+            }
+            Origin::File(file) => self.read_file(file)?,
+        };
+        if value.is_empty() { Err(self.fault(format!("{} is empty", self.origin_name()))) } else { Ok(value) }
+    }
+
+    fn read_file(&self, file: &Path) -> Result<String, Fault> {
+        let text = fs::read_to_string(file);
+        let text = text.map_err(|error| self.fault(format!("{} cannot be read: {error}", file.display())))?;
+        // Editors and `echo` end a file with a newline that is not part of the value.
+        Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    /// A fault of this value.
+    pub(crate) fn fault(&self, message: impl Into<String>) -> Fault {
+        let Place { file, line, column } = self.place.clone();
+        Fault { file, line, column, path: self.path.clone(), message: message.into(), excerpt: None }
+    }
+
+    /// Where the value comes from, for faults; never the value.
+    pub(crate) fn origin_name(&self) -> String {
+        match &self.origin {
+            Origin::Literal(_) => "the value".to_owned(),
+            Origin::Variable(name) => format!("environment variable {name}"),
+            Origin::File(file) => file.display().to_string(),
+        }
+    }
+}
+
+fn elsewhere(entry: &Entry<'_>) -> Option<Origin> {
+    let mut section = entry.clone().into_section()?;
+    let (variable, file) = (section.get("env"), section.get("file"));
+    let origin = match (variable, file) {
+        (Some(variable), None) => variable.name().map(|name| Origin::Variable(name.to_owned())),
+        (None, Some(file)) => file.file_path().map(Origin::File),
+        _ => {
+            entry.fault("a reference is { env = \"NAME\" } or { file = \"/run/secrets/name\" }");
+            None
+        }
+    };
+    section.report_unknown();
+    origin
+}
