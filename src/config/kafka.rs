@@ -1,7 +1,7 @@
 //! `[kafka]` and `[kafka.client]`.
 
 use super::process::{Delivery, Headers, KafkaSettings};
-use super::reference::Reference;
+use crate::connector::Reference;
 use crate::connector::document::Section;
 use crate::kafka::DECIDED;
 
@@ -18,8 +18,8 @@ pub(super) fn read(mut section: Section<'_>) -> Option<KafkaSettings> {
     let headers = section.get("headers").map(|entry| entry.choice(&headers));
     let id_prefix = prefix(&mut section, "transactional_id_prefix");
     let topic_prefix = prefix(&mut section, "topic_prefix");
-    let client = section.section("client").and_then(client);
-    section.finish();
+    let client = section.section("client").and_then(|section| client(&section));
+    section.report_unknown();
     let (transaction_timeout_ms, client) = client?;
     Some(KafkaSettings {
         brokers: brokers?,
@@ -44,7 +44,7 @@ fn prefix(section: &mut Section<'_>, key: &'static str) -> Option<Option<String>
     None
 }
 
-fn client(section: Section<'_>) -> Option<(u32, Vec<(String, Reference)>)> {
+fn client(section: &Section<'_>) -> Option<(u32, Vec<(String, Reference)>)> {
     let mut timeout = Some(TRANSACTION_TIMEOUT_MS);
     let mut options = Vec::new();
     for (name, entry) in section.entries() {
@@ -52,10 +52,9 @@ fn client(section: Section<'_>) -> Option<(u32, Vec<(String, Reference)>)> {
             timeout = entry.integer(&(1_000..=i64::from(i32::MAX))).and_then(|ms| u32::try_from(ms).ok());
         } else if DECIDED.contains(&name.as_str()) {
             entry.fault("is decided by Walwright: exactly-once rests on it");
-        } else if secret(&name) && !entry.is_table() {
-            entry.fault("a secret does not stand in a file: write { env = \"NAME\" } or { file = \"path\" }");
-        } else if let Some(value) = Reference::read(entry) {
-            options.push((name, value));
+        } else {
+            let value = if secret(&name) { Reference::read_secret(&entry) } else { Reference::read(&entry) };
+            options.extend(value.map(|value| (name, value)));
         }
     }
     Some((timeout?, options))

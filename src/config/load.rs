@@ -73,7 +73,7 @@ fn read(mut root: Section<'_>) -> Option<Process> {
     let registry = root.section("registry").and_then(registry);
     let admin = root.section("admin").and_then(admin);
     let log = root.section("log").and_then(log);
-    root.finish();
+    root.report_unknown();
     Some(Process {
         connectors: connectors?,
         schemas: schemas?,
@@ -96,7 +96,7 @@ fn registry(mut section: Section<'_>) -> Option<RegistrySettings> {
     let strategies = SubjectNameStrategy::ALL.map(|strategy| (strategy.name(), strategy));
     let strategy = section.get("subject_name_strategy").map(|entry| entry.choice(&strategies));
     let register = section.get("register").map(|entry| entry.boolean());
-    section.finish();
+    section.report_unknown();
     Some(RegistrySettings {
         url: url?,
         subject_name_strategy: strategy.unwrap_or(Some(SubjectNameStrategy::TopicRecordName))?,
@@ -106,7 +106,7 @@ fn registry(mut section: Section<'_>) -> Option<RegistrySettings> {
 
 fn admin(mut section: Section<'_>) -> Option<AdminSettings> {
     let listen = section.get("listen").map(|entry| entry.name().map(str::to_owned));
-    section.finish();
+    section.report_unknown();
     Some(AdminSettings { listen: listen.unwrap_or_else(|| Some("127.0.0.1:9848".to_owned()))? })
 }
 
@@ -121,7 +121,7 @@ fn log(mut section: Section<'_>) -> Option<LogSettings> {
     ];
     let format = section.get("format").map(|entry| entry.choice(&formats));
     let level = section.get("level").map(|entry| entry.choice(&levels));
-    section.finish();
+    section.report_unknown();
     Some(LogSettings {
         format: format.unwrap_or(Some(LogFormat::Auto))?,
         level: level.unwrap_or(Some(tracing::Level::INFO))?,

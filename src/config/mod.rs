@@ -4,8 +4,6 @@ mod environment;
 mod kafka;
 mod load;
 mod process;
-mod reference;
 
 pub use load::{Loaded, load_all};
 pub use process::{AdminSettings, Delivery, Headers, KafkaSettings, LogFormat, LogSettings, Process, RegistrySettings};
-pub use reference::Reference;

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::reference::Reference;
-use crate::error::{Error, Kind, Result};
+use crate::connector::Reference;
+use crate::error::{Faults, Result};
 use crate::kafka::KafkaClient;
 use crate::registry::SubjectNameStrategy;
 
@@ -103,14 +103,19 @@ pub enum LogFormat {
 
 impl KafkaSettings {
     /// The client's options with secrets read anew.
+    ///
+    /// # Errors
+    /// `Configuration` with all references that lead nowhere.
     pub fn client(&self) -> Result<KafkaClient> {
         let mut client = KafkaClient::new(&self.brokers);
-        for (name, value) in &self.client {
-            let value = value.resolve();
-            let value =
-                value.map_err(|why| Error::new(Kind::KafkaSetting, format!("[kafka.client] \"{name}\": {why}")))?;
-            client.options.push((name.clone(), value));
+        let mut faults = Faults::default();
+        for (name, reference) in &self.client {
+            match reference.resolve(&|name| std::env::var(name).ok()) {
+                Ok(value) => client.options.push((name.clone(), value)),
+                Err(fault) => faults.push(fault),
+            }
         }
+        faults.into_result()?;
         Ok(client)
     }
 }

@@ -4,7 +4,7 @@ use crate::checkpoint::record::Delivery;
 use crate::config;
 use crate::connector::{ResolvedSource, TlsSetting};
 use crate::encode::headers::HeaderMode;
-use crate::source::{Secret, SourceSettings, TlsMode};
+use crate::source::{SourceSettings, TlsMode};
 
 /// The delivery as checkpoints name it.
 pub(super) fn delivery(delivery: config::Delivery) -> Delivery {
@@ -30,7 +30,7 @@ pub(super) fn source(source: ResolvedSource, connector: &str) -> SourceSettings 
         port: source.port,
         database: source.database,
         user: source.user,
-        password: source.password.map(|password| Secret::new(password.reveal())),
+        password: source.password,
         tls: match source.tls {
             TlsSetting::Disable => TlsMode::Disable,
             TlsSetting::VerifyFull { ca } => TlsMode::VerifyFull { ca },
