@@ -55,22 +55,24 @@ impl StatusClock {
 
 /// Reads that yield less than this leave room for more to gather.
 const SHORT_READ_BYTES: usize = 64 * 1024;
+/// A transaction that is sent so long after its commit, by the server's own clock, is part of a backlog.
+const BACKLOG_AGE: Duration = Duration::from_millis(50);
 /// So many bytes within `WINDOW` mean that the server is sending as fast as it can.
-const BEHIND_BYTES: usize = 16 * 1024;
+const FLOOD_BYTES: usize = 16 * 1024;
 const WINDOW: Duration = Duration::from_millis(2);
-/// A pause that gathered less than this was one too many: the stream is caught up.
+/// In a flood, a pause that gathered less than this was one too many.
 const GATHERED_BYTES: usize = 2 * 1024;
 
 /// Whether to pause before the next read.
 ///
 /// A walsender sends one message per system call and wakes a waiting reader each time. A reader that lets some hundred
-/// microseconds gather costs a tenth of the CPU and halves the server's own (`docs`: measured 1.5 to 2 times the rate of
-/// `pg_recvlogical`). That is right only while there is a backlog: caught up, the reader takes every byte as it comes.
+/// microseconds gather costs a tenth of the CPU and leaves the server more for decoding. That is right only while there
+/// is a backlog, where nothing is late by it: caught up, the reader takes every byte as it comes.
 #[derive(Debug)]
 pub(super) struct Pace {
     window_start: Instant,
     window_bytes: usize,
-    paused: bool,
+    in_flood: bool,
 }
 
 impl Pace {
@@ -78,23 +80,23 @@ impl Pace {
     pub(super) const PAUSE: Duration = Duration::from_micros(400);
 
     pub(super) fn new(now: Instant) -> Pace {
-        Pace { window_start: now, window_bytes: 0, paused: false }
+        Pace { window_start: now, window_bytes: 0, in_flood: false }
     }
 
-    /// A read yielded `bytes`. True: pause for `PAUSE`, then read again.
-    pub(super) fn pause_after(&mut self, bytes: usize, now: Instant) -> bool {
+    /// A read yielded `bytes`, sent `age` after their transaction's commit. True: pause for `PAUSE`, then read again.
+    pub(super) fn pause_after(&mut self, bytes: usize, age: Duration, now: Instant) -> bool {
         if now.duration_since(self.window_start) > WINDOW {
             (self.window_start, self.window_bytes) = (now, 0);
         }
         self.window_bytes += bytes;
-        let behind = if self.paused { bytes >= GATHERED_BYTES } else { self.window_bytes >= BEHIND_BYTES };
-        self.paused = behind && bytes < SHORT_READ_BYTES;
-        self.paused
+        let flood = if self.in_flood { bytes >= GATHERED_BYTES } else { self.window_bytes >= FLOOD_BYTES };
+        self.in_flood = flood && bytes < SHORT_READ_BYTES;
+        bytes < SHORT_READ_BYTES && (flood || age >= BACKLOG_AGE)
     }
 
     /// Nothing was there to read.
     pub(super) fn idle(&mut self) {
-        self.paused = false;
+        self.in_flood = false;
         self.window_bytes = 0;
     }
 }
@@ -134,16 +136,25 @@ mod tests {
         // Two hundred transactions of 3 KiB a second, each in twelve messages at once.
         for tick in 0..200 {
             for _ in 0..12 {
-                assert!(!pace.pause_after(250, t0 + MS * 5 * tick));
+                assert!(!pace.pause_after(250, MS, t0 + MS * 5 * tick));
             }
             pace.idle();
         }
         let flood = t0 + MS * 2000;
-        let first_pause = (0..100).position(|_| pace.pause_after(300, flood)).unwrap();
+        let first_pause = (0..100).position(|_| pace.pause_after(300, MS, flood)).unwrap();
         assert_eq!(first_pause, 16 * 1024 / 300);
-        assert!(pace.pause_after(20_000, flood + MS), "goes on while pauses gather");
-        assert!(!pace.pause_after(100_000, flood + MS * 2), "a long read needs no pause");
-        assert!(pace.pause_after(20_000, flood + MS * 3));
-        assert!(!pace.pause_after(100, flood + MS * 4 + MS), "a pause that gathered nothing was the last");
+        assert!(pace.pause_after(20_000, MS, flood + MS), "goes on while pauses gather");
+        assert!(!pace.pause_after(100_000, MS, flood + MS * 2), "a long read needs no pause");
+        assert!(pace.pause_after(20_000, MS, flood + MS * 3));
+        assert!(!pace.pause_after(100, MS, flood + MS * 4 + MS), "a pause that gathered nothing was the last");
+    }
+
+    #[test]
+    fn what_is_late_already_may_gather_however_slow_the_server() {
+        let t0 = Instant::now();
+        let mut pace = Pace::new(t0);
+        assert!(pace.pause_after(300, MS * 50, t0));
+        assert!(pace.pause_after(300, MS * 5000, t0 + MS * 10));
+        assert!(!pace.pause_after(300, MS, t0 + MS * 20));
     }
 }

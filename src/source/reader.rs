@@ -23,6 +23,7 @@ use super::settings::StreamSettings;
 use super::stream::{Order, Shared};
 use super::wire::Wire;
 use crate::error::{Error, Kind, Result};
+use crate::model::Lsn;
 
 /// How long a stopped stream waits for the server's good-bye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -53,6 +54,8 @@ pub(super) struct Reader {
     questioned: bool,
     /// The server's clock in microseconds since 2000-01-01, and when it said so.
     server_time: (i64, Instant),
+    /// When the transaction that is being received was committed, by the same clock.
+    committed_at_us: i64,
 }
 
 impl Reader {
@@ -85,6 +88,7 @@ impl Reader {
             heard_at: now,
             questioned: false,
             server_time: (0, now),
+            committed_at_us: 0,
         }
     }
 
@@ -130,11 +134,21 @@ impl Reader {
         if self.check_new()? == Heard::End {
             return Err(Error::new(Kind::PostgresNotReady, "the server ended the stream; it is shutting down"));
         }
-        if self.pace.pause_after(count, self.heard_at) && self.hand_over() {
+        if self.pace.pause_after(count, self.age(), self.heard_at) && self.hand_over() {
             #[allow(clippy::disallowed_methods, reason = "the pause lets the socket gather; being woken is its cost")]
             std::thread::sleep(Pace::PAUSE);
         }
         Ok(())
+    }
+
+    /// How long after its commit the newest data was sent, by the server's clock.
+    fn age(&self) -> Duration {
+        let micros = self.server_time.0.saturating_sub(self.committed_at_us);
+        if self.committed_at_us == 0 {
+            Duration::ZERO
+        } else {
+            Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+        }
     }
 
     /// Bytes read into the buffer; 0: none are there now.
@@ -151,7 +165,7 @@ impl Reader {
     /// Checks the messages that are whole since the last look.
     fn check_new(&mut self) -> Result<Heard> {
         let mut heard = Heard::Stream;
-        let mut newest = Lsns::default();
+        let mut newest = Newest::default();
         while let Some(rest) = self.buffer.get(self.whole..self.filled) {
             let Some((tag, body, total)) = frame::message(rest, MESSAGE_BYTES_MAX)? else { break };
             match tag {
@@ -167,13 +181,14 @@ impl Reader {
         Ok(heard)
     }
 
-    fn note(&mut self, newest: &Lsns) {
+    fn note(&mut self, newest: &Newest) {
         if let Some(wal_end) = newest.asked_at {
             self.status.asked(wal_end);
         }
         if newest.server_time_us != 0 {
             self.server_time = (newest.server_time_us, self.heard_at);
         }
+        self.committed_at_us = newest.committed_at_us.unwrap_or(self.committed_at_us);
         self.shared.note_received(newest.wal_end);
     }
 
@@ -287,28 +302,42 @@ impl Reader {
 
 /// The newest of what a run of messages said.
 #[derive(Default)]
-struct Lsns {
-    wal_end: crate::model::Lsn,
+struct Newest {
+    wal_end: Lsn,
     server_time_us: i64,
-    asked_at: Option<crate::model::Lsn>,
+    asked_at: Option<Lsn>,
+    /// 0: nothing is late.
+    committed_at_us: Option<i64>,
 }
 
-impl Lsns {
+impl Newest {
     fn note(&mut self, frame: &Frame<'_>) {
         match *frame {
-            Frame::Data { wal_end, server_time_us, .. } => {
+            Frame::Data { wal_end, server_time_us, body, .. } => {
                 self.wal_end = self.wal_end.max(wal_end);
                 self.server_time_us = server_time_us;
+                if let Some(time) = begin_time(body) {
+                    self.committed_at_us = Some(time);
+                }
             }
             Frame::Keepalive { wal_end, server_time_us, reply_requested } => {
                 self.wal_end = self.wal_end.max(wal_end);
                 self.server_time_us = server_time_us;
+                // A keepalive between data says that the server has nothing more to send at the moment.
+                self.committed_at_us = Some(0);
                 if reply_requested {
                     self.asked_at = Some(wal_end);
                 }
             }
         }
     }
+}
+
+/// The commit time in a Begin message: byte `B`, the commit's LSN, the time. The one thing that the reader knows of
+/// pgoutput, and only to tell a backlog from fresh data.
+fn begin_time(body: &[u8]) -> Option<i64> {
+    let (_, time) = body.strip_prefix(b"B")?.split_first_chunk::<8>()?;
+    time.first_chunk().map(|time| i64::from_be_bytes(*time))
 }
 
 fn broken(error: io::Error) -> Error {

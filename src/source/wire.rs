@@ -21,7 +21,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Sent data that stays unacknowledged for so long ends the connection (TCP_USER_TIMEOUT).
 const USER_TIMEOUT_MS: u32 = 60_000;
 /// Bytes of TLS records that are read from the socket at once.
-const RECORDS_BYTES: usize = 64 * 1024;
+const RECORDS_BYTES: usize = 128 * 1024;
 /// SSLRequest: its length and the code 1234.5679 (Postgres docs, "Message Formats").
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xD2, 0x16, 0x2F];
 
@@ -204,23 +204,33 @@ fn keep_alive(socket: &TcpStream) -> io::Result<()> {
 }
 
 impl Tls {
+    /// Reads the socket at most once, and takes all that was decrypted: the server makes a record of each message.
     fn read(&mut self, socket: &mut Socket, into: &mut [u8]) -> io::Result<usize> {
+        let mut taken = 0;
         loop {
-            match self.connection.reader().read(into) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return done,
-            }
-            if self.received.is_empty() {
-                let count = socket.read(&mut self.records)?;
-                if count == 0 {
-                    return Ok(0);
+            let room = into.get_mut(taken..).unwrap_or_default();
+            match self.connection.reader().read(room) {
+                Ok(0) => return Ok(taken),
+                Ok(count) => taken += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !self.received.is_empty() => {
+                    self.decrypt()?
                 }
-                self.received = 0..count;
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && taken > 0 => return Ok(taken),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.received = 0..socket.read(&mut self.records)?;
+                    if self.received.is_empty() {
+                        return Ok(0);
+                    }
+                }
+                Err(error) => return Err(error),
             }
-            let mut records = self.records.get(self.received.clone()).unwrap_or_default();
-            self.received.start += self.connection.read_tls(&mut records)?;
-            self.connection.process_new_packets().map_err(io::Error::other)?;
         }
+    }
+
+    fn decrypt(&mut self) -> io::Result<()> {
+        let mut records = self.records.get(self.received.clone()).unwrap_or_default();
+        self.received.start += self.connection.read_tls(&mut records)?;
+        self.connection.process_new_packets().map(drop).map_err(io::Error::other)
     }
 }
 
