@@ -92,3 +92,6 @@ fn refused(detail: String) -> Error {
 fn untrusted(error: std::io::Error) -> Error {
     refused(format!("the server could not prove that it knows the password: {error}")).because(error)
 }
+
+#[cfg(test)]
+mod tests;

@@ -143,3 +143,6 @@ impl Drop for Stream {
         drop(self.end(Order::Quit));
     }
 }
+
+#[cfg(test)]
+mod tests;
