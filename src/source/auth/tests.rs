@@ -3,9 +3,10 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use super::super::settings::{Secret, TlsMode};
+use super::super::settings::TlsMode;
 use super::super::wire::Wire;
 use super::*;
+use crate::model::Secret;
 
 fn settings(password: Option<&str>) -> SourceSettings {
     SourceSettings {
