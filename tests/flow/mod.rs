@@ -1,0 +1,3 @@
+//! The stages against real servers.
+
+mod publish;
