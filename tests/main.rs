@@ -1,5 +1,7 @@
 //! The integration tests: one binary, so that the servers start once.
 
+mod contract;
 mod flow;
+mod property;
 mod stack;
 mod support;

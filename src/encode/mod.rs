@@ -40,6 +40,4 @@ pub fn write_text(kind: &ColumnType, binary: &[u8], out: &mut Vec<u8>) -> Result
 }
 
 #[cfg(test)]
-mod fixture;
-#[cfg(test)]
-mod golden;
+mod tests;

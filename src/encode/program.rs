@@ -245,6 +245,4 @@ impl Failure<'_> {
 }
 
 #[cfg(test)]
-mod speed;
-#[cfg(test)]
 mod tests;

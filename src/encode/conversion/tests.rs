@@ -3,7 +3,7 @@ use apache_avro::schema::Schema;
 use apache_avro::types::Value;
 use proptest::prelude::*;
 
-use super::super::fixture::{OwnedRow, column, contract, event, field, numeric, relation, topic};
+use super::super::tests::fixture::{OwnedRow, column, contract, event, field, numeric, relation, topic};
 use super::super::{Capture, EventProgram, Meta, SchemaIds};
 use super::*;
 use crate::contract::Nullability;

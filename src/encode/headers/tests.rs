@@ -1,5 +1,5 @@
 use super::super::SchemaIds;
-use super::super::fixture::*;
+use super::super::tests::fixture::*;
 use super::*;
 use crate::contract::{FieldType, Nullability};
 use crate::model::{ColumnType, Datum};

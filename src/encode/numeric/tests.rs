@@ -2,7 +2,7 @@ use apache_avro::schema::Schema;
 use apache_avro::types::Value;
 use proptest::prelude::*;
 
-use super::super::fixture::numeric;
+use super::super::tests::fixture::numeric;
 use super::*;
 
 fn text(binary: &[u8]) -> String {

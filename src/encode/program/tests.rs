@@ -1,6 +1,8 @@
+mod speed;
+
 use std::sync::Arc;
 
-use super::super::fixture::*;
+use super::super::tests::fixture::*;
 use super::super::{Capture, Meta};
 use super::*;
 use crate::connector::{KeyKind, Literal};
@@ -289,7 +291,7 @@ fn tombstones_take_the_old_key_also_by_a_bare_name() {
     assert_eq!((of("c"), of("new.id")), (Kind::ReplicaIdentity, Kind::SchemaMismatch));
 }
 
-pub(super) fn meta_field(nullable: Nullability) -> ContractField {
+fn meta_field(nullable: Nullability) -> ContractField {
     use MetaField::{Capture, CorrelationId, Id, OccurredAt, Operation, Sequence, Source, Traceparent};
     use Nullability::{Never, NullFirst};
     let fields = vec![

@@ -12,13 +12,13 @@ use crate::model::{
 };
 
 /// A row that owns its bytes.
-pub(super) struct OwnedRow {
+pub(in crate::encode) struct OwnedRow {
     bytes: Vec<u8>,
     slots: Vec<Slot>,
 }
 
 impl OwnedRow {
-    pub(super) fn new(values: &[Datum<'_>]) -> OwnedRow {
+    pub(in crate::encode) fn new(values: &[Datum<'_>]) -> OwnedRow {
         let mut row = OwnedRow { bytes: Vec::new(), slots: Vec::new() };
         for value in values {
             let (kind, bytes): (_, &[u8]) = match value {
@@ -35,16 +35,16 @@ impl OwnedRow {
         row
     }
 
-    pub(super) fn row(&self) -> Row<'_> {
+    pub(in crate::encode) fn row(&self) -> Row<'_> {
         Row::new(&self.bytes, &self.slots)
     }
 
-    pub(super) fn insert(&self) -> Change<'_> {
+    pub(in crate::encode) fn insert(&self) -> Change<'_> {
         Change { operation: Operation::Insert, old: None, new: Some(self.row()) }
     }
 }
 
-pub(super) fn relation(columns: &[(&str, ColumnType)]) -> Relation {
+pub(in crate::encode) fn relation(columns: &[(&str, ColumnType)]) -> Relation {
     let column = |(i, (name, kind)): (usize, &(&str, ColumnType))| Column {
         name: (*name).to_owned(),
         type_oid: 0,
@@ -62,14 +62,14 @@ pub(super) fn relation(columns: &[(&str, ColumnType)]) -> Relation {
 }
 
 /// A relation whose updates and deletes carry the whole old row.
-pub(super) fn full(columns: &[(&str, ColumnType)]) -> Relation {
+pub(in crate::encode) fn full(columns: &[(&str, ColumnType)]) -> Relation {
     let mut relation = relation(columns);
     relation.identity = ReplicaIdentity::Full;
     relation.columns.iter_mut().for_each(|column| column.in_identity = true);
     relation
 }
 
-pub(super) fn contract(fields: Vec<ContractField>) -> Arc<Contract> {
+pub(in crate::encode) fn contract(fields: Vec<ContractField>) -> Arc<Contract> {
     Arc::new(Contract {
         path: "oms/OrderPlaced/v1".to_owned(),
         full_name: "oms.OrderPlaced".to_owned(),
@@ -80,15 +80,15 @@ pub(super) fn contract(fields: Vec<ContractField>) -> Arc<Contract> {
     })
 }
 
-pub(super) fn field(name: &str, kind: FieldType, nullable: Nullability) -> ContractField {
+pub(in crate::encode) fn field(name: &str, kind: FieldType, nullable: Nullability) -> ContractField {
     ContractField { name: name.to_owned(), kind, nullable, default: None }
 }
 
-pub(super) fn place(line: usize) -> Place {
+pub(in crate::encode) fn place(line: usize) -> Place {
     Place { file: PathBuf::from("connectors/oms.toml"), line, column: 9 }
 }
 
-pub(super) fn column(name: &str, text: &str) -> FieldPlan {
+pub(in crate::encode) fn column(name: &str, text: &str) -> FieldPlan {
     let (side, column) = match text.split_once('.') {
         Some(("old", column)) => (Side::Old, column),
         Some(("new", column)) => (Side::New, column),
@@ -98,23 +98,23 @@ pub(super) fn column(name: &str, text: &str) -> FieldPlan {
     plan(name, FieldSource::Column { column, on_null: OnNull::Refuse })
 }
 
-pub(super) fn plan(name: &str, source: FieldSource) -> FieldPlan {
+pub(in crate::encode) fn plan(name: &str, source: FieldSource) -> FieldPlan {
     FieldPlan { name: name.to_owned(), source, place: place(7) }
 }
 
-pub(super) fn map(name: &str, column: &str, pairs: &[(&str, &str)]) -> FieldPlan {
+pub(in crate::encode) fn map(name: &str, column: &str, pairs: &[(&str, &str)]) -> FieldPlan {
     let map = pairs.iter().map(|(code, value)| ((*code).to_owned(), (*value).to_owned())).collect();
     let column = ColumnRef { side: Side::Row, name: column.to_owned() };
     plan(name, FieldSource::Map { column, map, on_null: OnNull::Refuse })
 }
 
-pub(super) fn topic() -> TopicPlan {
+pub(in crate::encode) fn topic() -> TopicPlan {
     let (create, config) = (None, std::collections::BTreeMap::new());
     TopicPlan { name: "oms.orders".to_owned(), key: KeyKind::String, create, config, place: place(1) }
 }
 
 /// An event on insert with the first column's text as key.
-pub(super) fn event(contract: Arc<Contract>, key: FieldPlan, fields: Vec<FieldPlan>) -> EventPlan {
+pub(in crate::encode) fn event(contract: Arc<Contract>, key: FieldPlan, fields: Vec<FieldPlan>) -> EventPlan {
     EventPlan {
         contract,
         table: TableName::new("public", "orders"),
@@ -129,7 +129,7 @@ pub(super) fn event(contract: Arc<Contract>, key: FieldPlan, fields: Vec<FieldPl
 }
 
 /// `numeric_send` of a decimal text, written here anew so that the code under test has a second opinion.
-pub(super) fn numeric(text: &str) -> Vec<u8> {
+pub(in crate::encode) fn numeric(text: &str) -> Vec<u8> {
     let (negative, text) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::super::fixture::*;
-use super::super::{Capture, EventProgram, Meta, SchemaIds};
-use super::tests::meta_field;
+use super::meta_field;
 use crate::connector::FieldSource;
 use crate::contract::{FieldType, Nullability};
+use crate::encode::tests::fixture::*;
+use crate::encode::{Capture, EventProgram, Meta, SchemaIds};
 use crate::model::{ColumnType, Datum, Operation};
 
 const EVENTS: u32 = 50_000;

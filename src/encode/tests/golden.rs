@@ -7,14 +7,14 @@ use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::schema::Schema;
 use apache_avro::types::Value;
 
+use super::super::headers::{HeaderMode, HeaderNames, HeaderPlan};
+use super::super::{Capture, EventProgram, Meta, SchemaIds, TombstoneProgram};
 use super::fixture::*;
-use super::headers::{HeaderMode, HeaderNames, HeaderPlan};
-use super::{Capture, EventProgram, Meta, SchemaIds, TombstoneProgram};
 use crate::connector::{EventPlan, FieldSource, KeyKind, KeyPlan, Literal, TombstonePlan, TopicPlan};
 use crate::contract::{Contract, FieldType, MetaField, Nullability};
 use crate::model::{Batch, ColumnType, Datum, Operation, Relation};
 
-const PAGE: &str = include_str!("../../docs/wire.md");
+const PAGE: &str = include_str!("../../../docs/wire.md");
 
 /// The fenced blocks whose info string is `kind name`, by name.
 fn blocks(kind: &str) -> BTreeMap<&'static str, &'static str> {

@@ -1,0 +1,3 @@
+//! Properties whose oracle is a real server.
+
+mod text_output;
