@@ -82,23 +82,79 @@ pub fn subjects<'a>(plans: impl IntoIterator<Item = &'a Plan>, strategy: Subject
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::path::PathBuf;
 
     use super::*;
+    use crate::connector::{EventPlan, KeyPlan, LargeTransactions, Place, TopicPlan, Unhandled};
+    use crate::model::{OperationSet, TableName};
 
-    #[test]
-    fn subjects_are_those_of_the_page() {
-        let contract = Contract {
-            path: "oms/OrderPlaced/v1".to_owned(),
+    fn contract(version: u32) -> Contract {
+        Contract {
+            path: format!("oms/OrderPlaced/v{version}"),
             full_name: "oms.OrderPlaced".to_owned(),
-            version: 1,
+            version,
             file: PathBuf::new(),
             fields: Vec::new(),
             schema: String::new(),
+        }
+    }
+
+    fn plan(events: &[(u32, usize)]) -> Plan {
+        let topic = |(name, key): (&str, KeyKind)| TopicPlan {
+            name: name.to_owned(),
+            key,
+            create: None,
+            config: BTreeMap::new(),
+            place: Place::default(),
         };
+        let event = |(version, topic): &(u32, usize)| EventPlan {
+            contract: Arc::new(contract(*version)),
+            table: TableName::new("public", "orders"),
+            on: OperationSet::default(),
+            when: None,
+            topic: *topic,
+            key: KeyPlan::Avro(Vec::new()),
+            fields: Vec::new(),
+            headers: Vec::new(),
+            place: Place::default(),
+        };
+        Plan {
+            name: "oms".to_owned(),
+            source_id: "/oms".to_owned(),
+            topics: vec![topic(("a", KeyKind::Avro(Arc::new(contract(1))))), topic(("b", KeyKind::String))],
+            events: events.iter().map(event).collect(),
+            tombstones: Vec::new(),
+            tables: Vec::new(),
+            unnamed: Unhandled::Filter,
+            large_transactions: LargeTransactions::Whole,
+            mapping_hash: String::new(),
+        }
+    }
+
+    #[test]
+    fn each_subject_comes_once_with_older_versions_first() {
+        let plans = [plan(&[(2, 0), (1, 0), (2, 0)]), plan(&[(2, 1), (1, 0)])];
+        let of = |strategy| {
+            let subjects = subjects(&plans, strategy);
+            subjects.into_iter().map(|subject| (subject.name, subject.contract.version)).collect::<Vec<_>>()
+        };
+        let pairs = |pairs: &[(&str, u32)]| pairs.iter().map(|(name, v)| ((*name).to_owned(), *v)).collect::<Vec<_>>();
+        assert_eq!(
+            of(SubjectNameStrategy::TopicName),
+            pairs(&[("a-key", 1), ("a-value", 1), ("a-value", 2), ("b-value", 2)])
+        );
+        assert_eq!(
+            of(SubjectNameStrategy::RecordName),
+            pairs(&[("a-key", 1), ("oms.OrderPlaced", 1), ("oms.OrderPlaced", 2)])
+        );
+    }
+
+    #[test]
+    fn subjects_are_those_of_the_page() {
         let page = include_str!("../../docs/wire.md");
         for strategy in SubjectNameStrategy::ALL {
-            let line = format!("| {} | `{}` |\n", strategy.name(), strategy.value("oms.orders", &contract));
+            let line = format!("| {} | `{}` |\n", strategy.name(), strategy.value("oms.orders", &contract(1)));
             assert!(page.contains(&line), "docs/wire.md lacks {line}");
             assert_eq!(SubjectNameStrategy::of_name(strategy.name()), Some(strategy));
         }
