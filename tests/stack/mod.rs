@@ -12,6 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use rustix::process::Signal;
 
+use crate::support::cache::verify;
 use crate::support::kafka::{self, Kafka};
 use crate::support::postgres::{self, Postgres, SUPERUSER, Stop, Version};
 use crate::support::registry::get;
@@ -151,6 +152,23 @@ fn every_supported_postgres_boots() -> Result<()> {
             sql.query("SELECT pg_create_logical_replication_slot($1, $1)", &[&plugin])?;
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_package_that_is_not_the_locked_one_is_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("a.jar"), "abc")?;
+    // FIPS 180-2, appendix B.1.
+    let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let refusal = |lock: &[(&str, &str)]| match verify(folder.path(), &lock.iter().copied().collect()) {
+        Ok(()) => String::new(),
+        Err(fault) => fault.to_string(),
+    };
+    assert_eq!(refusal(&[("a.jar", abc)]), "");
+    assert!(refusal(&[("a.jar", "00")]).contains("packages.lock says 00"));
+    assert!(refusal(&[("b.jar", abc)]).contains("a.jar is not in packages.lock"));
+    assert!(refusal(&[("a.jar", abc), ("b.jar", abc)]).contains("did not bring b.jar"));
     Ok(())
 }
 

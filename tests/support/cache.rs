@@ -122,7 +122,7 @@ fn locked(wanted: impl Fn(&str) -> bool) -> Result<BTreeMap<&'static str, &'stat
 }
 
 /// Exactly the locked files, with exactly their contents.
-fn verify(folder: &Path, lock: &BTreeMap<&str, &str>) -> Result<()> {
+pub(crate) fn verify(folder: &Path, lock: &BTreeMap<&str, &str>) -> Result<()> {
     let mut missing = lock.clone();
     for entry in std::fs::read_dir(folder).context(folder.display())? {
         let path = entry?.path();

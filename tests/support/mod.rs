@@ -3,7 +3,7 @@
 //! ```text
 //! cache     packages by pinned version and checksum -> the user's cache folder
 //! sandbox   one folder, one loopback address and one log folder for a set of servers
-//! process   a child that ends with its owner (watchdog: also where the owner is killed)
+//! process   a child that ends with its owner (reaper: also where the owner is killed)
 //! postgres, kafka, registry, daemon     one server each, over process
 //! stack     all three servers: shared by a test binary, or a test's own
 //! ```
@@ -14,11 +14,11 @@ pub(crate) mod daemon;
 pub(crate) mod kafka;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod reaper;
 pub(crate) mod registry;
 pub(crate) mod sandbox;
 pub(crate) mod sql;
 pub(crate) mod stack;
-pub(crate) mod watchdog;
 
 use std::fmt::Display;
 use std::sync::LazyLock;

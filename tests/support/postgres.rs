@@ -347,7 +347,7 @@ fn debian_programs() -> Result<PathBuf> {
 fn readable_copy(major: u32) -> Result<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let copy = super::watchdog::watchdog()?.folder().join(format!("postgres-{major}"));
+    let copy = super::reaper::reaper()?.folder().join(format!("postgres-{major}"));
     if !copy.exists() {
         run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(cache::postgres(major)?).arg(&copy))?;
         run(Command::new("chmod").args(["-R", "a+rX"]).arg(&copy))?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::watchdog::watchdog;
+use super::reaper::reaper;
 use super::{Context, Fault, Result};
 
 /// How a process is asked to go when its guard is dropped or its owner dies.
@@ -42,7 +42,7 @@ impl Process {
     /// Starts `command` in a process group of its own, its output appended to `log`.
     pub(crate) fn spawn(name: &str, mut command: Command, log: &Path, farewell: Farewell) -> Result<Self> {
         let output = File::options().create(true).append(true).open(log).context(log.display())?;
-        let watchdog = watchdog()?;
+        let reaper = reaper()?;
         let child = command
             .process_group(0)
             .stdin(Stdio::null())
@@ -51,7 +51,7 @@ impl Process {
             .spawn()
             .context(format!("start {name}"))?;
         let process = Self { name: name.to_owned(), child, log: log.to_owned(), farewell, ended: None };
-        watchdog.watch(process.id(), farewell.signal().1)?;
+        reaper.watch(process.id(), farewell.signal().1)?;
         Ok(process)
     }
 
@@ -88,7 +88,7 @@ impl Process {
         if !wait_for_end(self.pid()?, within)? {
             return Err(self.fault(&format!("still runs after {} s", within.as_secs())));
         }
-        watchdog()?.forget(self.id())?;
+        reaper()?.forget(self.id())?;
         let status = self.child.wait()?;
         self.ended = Some(status);
         Ok(status)
@@ -130,7 +130,7 @@ impl Drop for Process {
         if self.ended.is_some() {
             return;
         }
-        // A stopped process would not see SIGQUIT. What fails here is the watchdog's when this process ends.
+        // A stopped process would not see SIGQUIT. What fails here is the reaper's when this process ends.
         drop(self.signal(Signal::CONT).and_then(|()| self.signal(self.farewell.signal().0)));
         let gone = self.wait(Duration::from_secs(10)).is_ok();
         if !gone {

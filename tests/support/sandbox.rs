@@ -6,12 +6,13 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use super::watchdog::watchdog;
+use super::reaper::reaper;
 use super::{Context, Result};
 
-/// How many runs' logs are kept.
-const LOGS_KEPT: usize = 10;
+/// How long a run's logs are kept.
+const LOGS_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// Removed when dropped, except for the logs.
 ///
@@ -26,7 +27,7 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     pub(crate) fn new() -> Result<Self> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let folder = watchdog()?.folder().join(NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
+        let folder = reaper()?.folder().join(NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
         std::fs::create_dir(&folder).context(folder.display())?;
         let sandbox = Self { address: random_loopback(), folder };
         sandbox.port().context("find a loopback address (127.0.0.0/8) to bind to")?;
@@ -65,7 +66,7 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // What still cannot be removed here, the watchdog removes when this process ends.
+        // What still cannot be removed here, the reaper removes when this process ends.
         drop(std::fs::remove_dir_all(&self.folder));
     }
 }
@@ -85,15 +86,12 @@ fn make_log_folder() -> Result<PathBuf> {
 }
 
 fn forget_old_logs(all: &Path) -> Result<()> {
-    let mut runs = Vec::new();
     for entry in std::fs::read_dir(all)?.flatten() {
-        runs.push((entry.metadata()?.modified()?, entry.path()));
-    }
-    runs.sort();
-    let surplus = (runs.len() + 1).saturating_sub(LOGS_KEPT);
-    for (_, run) in runs.iter().take(surplus) {
-        // Another run may be removing it too.
-        drop(std::fs::remove_dir_all(run));
+        let age = entry.metadata().and_then(|run| run.modified()).map(|modified| modified.elapsed());
+        if matches!(age, Ok(Ok(age)) if age > LOGS_KEPT) {
+            // Another run may be removing it too.
+            drop(std::fs::remove_dir_all(entry.path()));
+        }
     }
     Ok(())
 }

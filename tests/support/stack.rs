@@ -20,7 +20,7 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// The servers of this test binary, started on first use. Nobody can stop them; the watchdog does in the end.
+    /// The servers of this test binary, started on first use. Nobody can stop them; the reaper does in the end.
     pub(crate) fn shared() -> Result<&'static Self> {
         static SHARED: LazyLock<Result<Stack>> =
             LazyLock::new(|| Stack::own(postgres::Options::default(), &kafka::Options::default()));

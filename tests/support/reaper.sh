@@ -1,5 +1,5 @@
 # Ends what a process of the test stack left behind, however it went: its standard input closes when its owner dies.
-# usage: watchdog.sh FOLDER    lines read: "watch GROUP SIGNAL", "forget GROUP"
+# usage: reaper.sh FOLDER    lines read: "watch GROUP SIGNAL", "forget GROUP"
 folder=$1
 watched=
 

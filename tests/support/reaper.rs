@@ -12,20 +12,20 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use super::{Context, Result};
 
-/// This process's folder for all sandboxes and the watchdog that removes it.
-pub(crate) struct Watchdog {
+/// This process's folder for all sandboxes and the reaper that removes it.
+pub(crate) struct Reaper {
     folder: PathBuf,
     commands: Mutex<ChildStdin>,
     _child: Child,
 }
 
-/// The watchdog of this process, started on first use.
-pub(crate) fn watchdog() -> Result<&'static Watchdog> {
-    static WATCHDOG: LazyLock<Result<Watchdog>> = LazyLock::new(Watchdog::start);
-    WATCHDOG.as_ref().map_err(ToString::to_string).context("start the watchdog")
+/// The reaper of this process, started on first use.
+pub(crate) fn reaper() -> Result<&'static Reaper> {
+    static REAPER: LazyLock<Result<Reaper>> = LazyLock::new(Reaper::start);
+    REAPER.as_ref().map_err(ToString::to_string).context("start the reaper")
 }
 
-impl Watchdog {
+impl Reaper {
     fn start() -> Result<Self> {
         // Short, since a Unix socket's path has at most 107 bytes, and open to the user that Postgres runs as.
         let folder = tempfile::Builder::new()
@@ -35,8 +35,8 @@ impl Watchdog {
             .keep();
         let mut child = Command::new("sh")
             .arg("-c")
-            .arg(include_str!("watchdog.sh"))
-            .arg("watchdog.sh")
+            .arg(include_str!("reaper.sh"))
+            .arg("reaper.sh")
             .arg(&folder)
             .process_group(0) // Ctrl-C at the terminal is not for it.
             .current_dir("/")
@@ -44,7 +44,7 @@ impl Watchdog {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let commands = child.stdin.take().ok_or("the watchdog has no standard input")?;
+        let commands = child.stdin.take().ok_or("the reaper has no standard input")?;
         Ok(Self { folder, commands: Mutex::new(commands), _child: child })
     }
 
@@ -64,6 +64,6 @@ impl Watchdog {
 
     fn tell(&self, line: &str) -> Result<()> {
         let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
-        commands.write_all(line.as_bytes()).context("the watchdog is gone")
+        commands.write_all(line.as_bytes()).context("the reaper is gone")
     }
 }
