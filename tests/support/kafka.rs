@@ -205,6 +205,8 @@ impl Node {
         let (clients, controllers, data) = (self.clients, self.controllers, self.folder.join("data"));
         let replicas = options.brokers.min(3);
         let in_sync = if replicas == 3 { 2 } else { 1 };
+        // A killed broker may not come back before its session has run out.
+        let session_ms = if replicas == 3 { 6000 } else { 3000 };
         let own = format!(
             "node.id={id}\n\
              process.roles=broker,controller\n\
@@ -222,7 +224,7 @@ impl Node {
              transaction.state.log.replication.factor={replicas}\n\
              transaction.state.log.min.isr={in_sync}\n\
              group.initial.rebalance.delay.ms=0\n\
-             broker.session.timeout.ms=6000\n\
+             broker.session.timeout.ms={session_ms}\n\
              broker.heartbeat.interval.ms=500\n\
              log.cleaner.dedupe.buffer.size=8388608\n",
             data.display()

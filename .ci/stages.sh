@@ -1,0 +1,42 @@
+#!/bin/sh
+# Everything that CI runs, stage by stage, with the seconds that each took beside its budget.
+set -eu
+cd "$(dirname "$0")/.."
+
+summary=
+begun=$(date +%s)
+
+print_summary() {
+    printf '\n%-14s %8s %8s\n%b' stage seconds budget "$summary"
+    printf '%-14s %8s\n' all $(($(date +%s) - begun))
+}
+trap print_summary EXIT
+
+# stage NAME BUDGET_SECONDS COMMAND...: the first one that fails ends the run.
+stage() {
+    name=$1
+    budget=$2
+    shift 2
+    printf '\n==> %s: %s\n' "$name" "$*"
+    start=$(date +%s)
+    result=ok
+    "$@" || result=FAILED
+    seconds=$(($(date +%s) - start))
+    [ "$result" != ok ] || [ "$seconds" -le "$budget" ] || result='over its budget'
+    line=$(printf '%-14s %8s %8s  %s' "$name" "$seconds" "$budget" "$result")
+    summary="$summary$line\n"
+    [ "$result" != FAILED ] || exit 1
+}
+
+stage lint 600 make lint
+stage build 900 cargo test --profile ci --no-run --lib --test tidy --test main --test drive
+stage tidy 30 cargo test --profile ci --test tidy
+stage unit 180 cargo test --profile ci --lib
+stage docs 120 env RUSTDOCFLAGS='-D warnings' cargo doc --profile ci --no-deps --document-private-items
+stage integration 720 cargo test --profile ci --test main
+stage kill 720 make torture CYCLES=25 POSTGRES_CYCLES=3 BROKER_CYCLES=3
+stage demo 180 make demo SECONDS=30
+
+if [ "${1:-}" = full ]; then
+    stage test-full 7200 cargo test --profile ci --test main -- --ignored
+fi

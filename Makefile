@@ -1,0 +1,37 @@
+# SECONDS, CYCLES and SEED are handed on: make demo SECONDS=60, make torture CYCLES=200 SEED=7
+.PHONY: demo test test-full torture bench serve build deps lint clean
+
+demo: deps
+	@deploy/drive.sh demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
+test: deps
+	@.ci/stages.sh
+
+test-full: deps
+	@.ci/stages.sh full
+
+torture: deps
+	@deploy/drive.sh torture $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(POSTGRES_CYCLES),--postgres-cycles $(POSTGRES_CYCLES)) \
+		$(if $(BROKER_CYCLES),--broker-cycles $(BROKER_CYCLES))
+
+bench: deps
+	@deploy/drive.sh bench
+
+# The servers alone, until Ctrl-C.
+serve: deps
+	@deploy/drive.sh serve
+
+build: deps
+	cargo build --release
+
+deps:
+	@deploy/install-deps.sh
+
+lint:
+	cargo fmt --check
+	cargo clippy --profile ci --all-targets -- -D warnings
+	cargo clippy --profile ci --test drive -- -D warnings
+
+clean:
+	cargo clean
