@@ -23,15 +23,8 @@ impl Findings {
 
     /// An objection to the node at this offset of an expression.
     pub(super) fn at_node(&mut self, expression: &Expression, at: usize, rule: &str, objection: Objection) {
-        let before: String = expression.text.chars().take(at).collect();
-        let Place { file, line, column } = expression.place.clone();
-        let in_line = before.rsplit('\n').next().unwrap_or_default().chars().count();
-        let lines = before.matches('\n').count();
-        let column = if lines == 0 { column + in_line } else { in_line + 1 };
-        let text = expression.text.lines().nth(lines).unwrap_or_default();
-        let excerpt = Some(format!("    {text}\n    {:in_line$}^", ""));
-        let message = objection.message;
-        self.faults.push(Fault { file, line: line + lines, column, path: rule.to_owned(), message, excerpt });
+        let fault = expression.fault(at, objection.message);
+        self.faults.push(Fault { path: rule.to_owned(), ..fault });
         self.kinds.push(objection.kind);
     }
 

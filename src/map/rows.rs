@@ -1,7 +1,7 @@
 //! The rows of a change as rules see them: `old`, `new` and the bare name.
 
 use crate::connector::Side;
-use crate::model::{Change, Datum, Operation};
+use crate::model::{Change, Datum};
 
 /// One change with what its table's replica identity says about values that were not sent.
 #[derive(Clone, Copy)]
@@ -33,7 +33,8 @@ impl<'c, 'a> Rows<'c, 'a> {
         if let Some(old) = self.change.old {
             return old.get(column);
         }
-        let kept = self.change.operation == Operation::Update && self.in_identity.get(column) == Some(&true);
+        // What has no old row at all (insert, read) does not come here: binding refuses `old` there.
+        let kept = self.in_identity.get(column) == Some(&true);
         match self.change.new {
             Some(new) if kept => new.get(column),
             _ => Datum::Absent,

@@ -284,6 +284,9 @@ fn an_unchanged_value_is_the_old_rows_or_unknown() {
     assert!(of("note == 'long' || status == 'NEW'").unwrap());
     assert_eq!(of("note == 'long' || status == 'PAID'").unwrap_err().kind(), Kind::UnchangedToast);
     assert_eq!(of("!(note == 'long')").unwrap_err().kind(), Kind::UnchangedToast);
+    let keyed = |when| fires(&orders(), Operation::Update, when, Some(&[t("1"), Absent, Absent]), Some(&row));
+    assert_eq!(keyed("note == 'long'").unwrap_err().kind(), Kind::UnchangedToast, "a key tuple says nothing of it");
+    assert!(keyed("note != null").unwrap());
 }
 
 #[test]

@@ -1,11 +1,9 @@
-//! Rules against changes; expressions are written as users write them and parsed by a few lines here, so that these
-//! tests stand alone.
+//! Rules against changes; expressions are written as users write them.
 
 mod compiling;
 mod conditions;
 mod decimals;
 mod identities;
-mod parsing;
 mod routing;
 mod temporals;
 
@@ -18,7 +16,6 @@ use crate::connector::*;
 use crate::contract::Contract;
 use crate::error::Error;
 use crate::model::*;
-use parsing::parse;
 
 /// A table `public.orders` of these columns, the first `keys` of which are the replica identity and the key.
 fn table(columns: &[(&str, ColumnType)], keys: usize) -> Relation {
@@ -96,7 +93,7 @@ fn event(name: &str, on: &[Operation], when: &str) -> EventPlan {
         contract: Arc::new(contract),
         table: TableName::new("public", "orders"),
         on: on.iter().copied().collect(),
-        when: (!when.is_empty()).then(|| Expression { text: when.to_owned(), place: place(7), root: parse(when) }),
+        when: (!when.is_empty()).then(|| Expression::parse(when, place(7)).unwrap()),
         topic: 0,
         key: KeyPlan::String(field("key", "id")),
         fields: vec![field("order_id", "id")],
@@ -111,7 +108,8 @@ fn tombstone(key: &str) -> TombstonePlan {
 }
 
 fn field(name: &str, column: &str) -> FieldPlan {
-    let NodeKind::Column(column) = parse(column).kind else { panic!("not a column") };
+    let expression = Expression::parse(column, place(9)).unwrap();
+    let NodeKind::Column(column) = expression.root.kind else { panic!("not a column") };
     let source = FieldSource::Column { column, on_null: OnNull::Refuse };
     FieldPlan { name: name.to_owned(), source, place: place(9) }
 }
