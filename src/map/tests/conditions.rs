@@ -56,6 +56,9 @@ fn an_order_with_null_is_unknown_and_fires_nothing() {
     for (datum, when, expected) in [
         (Null, "x < 5", false),
         (Null, "!(x < 5)", false),
+        (Null, "!(x < 5 && true)", false),
+        (Null, "!(true && x < 5)", false),
+        (Null, "!(x < 5 || false)", false),
         (Null, "x < 5 || x == null", true),
         (Null, "x == null || x < 5", true),
         (Null, "x < 5 || x >= 5", false),
