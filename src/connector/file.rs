@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::document::{Document, Entry, Reader, Section, nearest};
 use super::source::SourceSection;
-use super::{EventPlan, LargeTransactions, Place, Plan, TombstonePlan, Unhandled};
+use super::{LargeTransactions, Place, Plan, Unhandled};
 use crate::contract::{Contract, Repository};
 use crate::error::{Fault, Faults};
 use topic::TopicDraft;
@@ -37,8 +37,20 @@ struct Scope<'a> {
     topics: &'a [TopicDraft],
 }
 
-/// A rule with its number in the file, from 1.
-type Numbered<T> = (usize, T);
+/// What was read of the `[[key]]`s of a file.
+struct Sections<T> {
+    read: Vec<T>,
+    /// The number of each in the file, from 1.
+    numbers: Vec<usize>,
+    /// Whether none of them was faulty.
+    is_complete: bool,
+}
+
+impl<T> Sections<T> {
+    fn iter(&self) -> impl DoubleEndedIterator<Item = (usize, &T)> + Clone {
+        self.numbers.iter().copied().zip(&self.read)
+    }
+}
 
 /// Reads and checks the connector file at `path`; its topics' names on Kafka begin with `topic_prefix`.
 pub fn load(path: &Path, repository: &Repository, topic_prefix: &str) -> Result<Connector, Faults> {
@@ -57,22 +69,21 @@ fn read(root: &mut Section<'_>, path: &Path, repository: &Repository, topic_pref
     let name = connector_name(root, path);
     let head = root.section("source").and_then(read_source);
     read_snapshot(root);
-    let topics: Vec<TopicDraft> = numbered(root, "topic", |section| topic::read(section, repository, topic_prefix));
-    let scope = Scope { repository, topics: &topics };
-    let events: Vec<Numbered<EventPlan>> = rules(root, "event", |section| rule::event(section, &scope));
-    let tombstones: Vec<Numbered<TombstonePlan>> = rules(root, "tombstone", |section| rule::tombstone(section, &scope));
-    let tables = numbered(root, "table", table::read);
+    let topics = sections(root, "topic", |section| topic::read(section, repository, topic_prefix));
+    let scope = Scope { repository, topics: &topics.read };
+    let events = sections(root, "event", |section| rule::event(section, &scope));
+    let tombstones = sections(root, "tombstone", |section| rule::tombstone(section, &scope));
+    let tables = sections(root, "table", table::read);
     let unnamed = table::read_unnamed(root);
     root.report_unknown();
     cross::check(root, &topics, &events, &tombstones, &tables);
 
-    let events: Vec<_> = events.into_iter().map(|(_, event)| event).collect();
-    let tombstones: Vec<_> = tombstones.into_iter().map(|(_, tombstone)| tombstone).collect();
-    let (head, topics) = (head?, topics.into_iter().map(TopicDraft::finish).collect::<Option<Vec<_>>>()?);
+    let (events, tombstones) = (events.read, tombstones.read);
+    let (head, topics) = (head?, topics.read.into_iter().map(TopicDraft::finish).collect::<Option<Vec<_>>>()?);
     let mut plan = Plan {
         name: name?,
         source_id: head.id,
-        tables: table::all(tables, &events, &tombstones),
+        tables: table::all(tables.read, &events, &tombstones),
         topics,
         events,
         tombstones,
@@ -142,20 +153,21 @@ fn read_snapshot(root: &mut Section<'_>) {
 }
 
 /// Reads every `[[key]]` and reports the keys that nobody asked for.
-fn numbered<'r, T>(root: &mut Section<'r>, key: &'static str, read: impl Fn(&mut Section<'r>) -> Option<T>) -> Vec<T> {
-    rules(root, key, read).into_iter().map(|(_, read)| read).collect()
-}
-
-fn rules<'r, T>(
+fn sections<'r, T>(
     root: &mut Section<'r>,
     key: &'static str,
     read: impl Fn(&mut Section<'r>) -> Option<T>,
-) -> Vec<Numbered<T>> {
-    let mut all = Vec::new();
+) -> Sections<T> {
+    let mut all = Sections { read: Vec::new(), numbers: Vec::new(), is_complete: true };
     for (i, mut section) in root.sections(key).into_iter().enumerate() {
-        let read = read(&mut section);
+        match read(&mut section) {
+            Some(read) => {
+                all.read.push(read);
+                all.numbers.push(i + 1);
+            }
+            None => all.is_complete = false,
+        }
         section.report_unknown();
-        all.extend(read.map(|read| (i + 1, read)));
     }
     all
 }

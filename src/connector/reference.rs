@@ -76,7 +76,7 @@ impl Reference {
             }
             Origin::File(file) => self.read_file(file)?,
         };
-        if value.is_empty() { Err(self.fault(format!("{} is empty", self.origin_name()))) } else { Ok(value) }
+        if value.is_empty() { Err(self.fault(format!("{}is empty", self.origin_name()))) } else { Ok(value) }
     }
 
     fn read_file(&self, file: &Path) -> Result<String, Fault> {
@@ -92,12 +92,12 @@ impl Reference {
         Fault { file, line, column, path: self.path.clone(), message: message.into(), excerpt: None }
     }
 
-    /// Where the value comes from, for faults; never the value.
+    /// The subject of a fault's sentence: where the value comes from, never the value.
     pub(crate) fn origin_name(&self) -> String {
         match &self.origin {
-            Origin::Literal(_) => "the value".to_owned(),
-            Origin::Variable(name) => format!("environment variable {name}"),
-            Origin::File(file) => file.display().to_string(),
+            Origin::Literal(_) => String::new(),
+            Origin::Variable(name) => format!("environment variable {name} "),
+            Origin::File(file) => format!("{} ", file.display()),
         }
     }
 }

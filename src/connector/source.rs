@@ -53,9 +53,10 @@ pub enum TlsSetting {
 impl SourceSection {
     /// Reads what belongs to the connection out of `[source]`; its other keys and unknown ones are the caller's.
     pub(super) fn read(section: &mut Section<'_>) -> Option<SourceSection> {
-        let hosts = section.need("host", "\"pg.internal\"").map(|entry| match entry.is_array() {
-            true => entry.items().iter().map(Reference::read).collect(),
-            false => vec![Reference::read(&entry)],
+        let hosts = section.need("host", "\"pg.internal\"").map(|entry| {
+            let written = if entry.is_array() { entry.items() } else { vec![entry] };
+            let host = |entry| checked(Reference::read(entry), section, hosts);
+            written.iter().map(host).collect::<Vec<_>>()
         });
         let port = section.get("port").map(|entry| checked(Reference::read(&entry), section, port));
         let database = section.need("database", "\"oms\"").and_then(|entry| Reference::read(&entry));
@@ -136,7 +137,7 @@ impl Lookup<'_> {
 }
 
 fn parsed<T>(reference: &Reference, text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, Fault> {
-    parse(text).map_err(|rule| reference.fault(format!("{} {rule}", reference.origin_name())))
+    parse(text).map_err(|rule| reference.fault(format!("{}{rule}", reference.origin_name())))
 }
 
 /// Checks a literal when the file is read; what stands elsewhere is checked when it is looked up.

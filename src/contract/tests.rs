@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::Path;
 
+use apache_avro::reader::datum::GenericDatumReader;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -231,7 +232,8 @@ proptest! {
         for (schema, kind, value) in cases {
             let bytes = default::encode(&value, &kind, Nullability::Never).unwrap();
             let schema = apache_avro::Schema::parse_str(schema).unwrap();
-            let read = apache_avro::from_avro_datum(&schema, &mut bytes.as_slice(), None).unwrap();
+            let reader = GenericDatumReader::builder(&schema).build().unwrap();
+            let read = reader.read_value(&mut bytes.as_slice()).unwrap();
             let expected = apache_avro::types::Value::try_from(serde_json::to_value(&value).unwrap()).unwrap();
             prop_assert_eq!(read, expected.resolve(&schema).unwrap());
         }

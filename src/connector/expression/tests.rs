@@ -55,7 +55,7 @@ fn the_subset_is_understood_with_the_offsets_of_its_parts() {
 fn faults_point_at_what_is_wrong() {
     let cases = [
         ("'ä' == x.y.z", 16, "a column is written as name, old.name, new.name or new['odd name']"),
-        ("(x +", 13, "malformed expression: unexpected the end"),
+        ("(x +", 13, "malformed expression: unexpected end"),
         ("'EUR", 9, "malformed expression: cannot read ''EUR'"),
         ("a = 3", 11, "malformed expression: cannot read '= '"),
         (

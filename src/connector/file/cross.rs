@@ -1,55 +1,51 @@
 //! What only several rules together show.
 
 use super::super::document::Section;
-use super::super::{EventPlan, FieldPlan, FieldSource, KeyPlan, TablePlan, TombstonePlan};
-use super::topic::{TopicDraft, place};
-use super::{Numbered, fault_at};
+use super::super::{EventPlan, FieldPlan, FieldSource, KeyPlan, Place, TablePlan, TombstonePlan};
+use super::topic::TopicDraft;
+use super::{Sections, fault_at};
 use crate::model::Operation;
 
 /// Reports every contradiction between the file's rules.
 pub(super) fn check(
     root: &Section<'_>,
-    topics: &[TopicDraft],
-    events: &[Numbered<EventPlan>],
-    tombstones: &[Numbered<TombstonePlan>],
-    tables: &[TablePlan],
+    topics: &Sections<TopicDraft>,
+    events: &Sections<EventPlan>,
+    tombstones: &Sections<TombstonePlan>,
+    tables: &Sections<TablePlan>,
 ) {
-    unique_names(root, topics, tables);
+    unique(root, "topic", topics, |topic| (topic.written.clone(), &topic.plan.place));
+    unique(root, "table", tables, |table| (table.name.to_string(), &table.place));
     for (i, (number, event)) in events.iter().enumerate() {
         for (earlier_number, earlier) in events.iter().take(i) {
-            if let Some(message) = contradiction(event, earlier, *earlier_number, topics) {
+            if let Some(message) = contradiction(event, earlier, earlier_number, &topics.read) {
                 root.push(fault_at(&event.place, format!("event[{number}]"), message));
             }
         }
-        published_only(root, *number, event, tables);
+        published_only(root, number, event, &tables.read);
     }
     for (i, (number, tombstone)) in tombstones.iter().enumerate() {
-        let same = |(_, earlier): &Numbered<TombstonePlan>| {
-            (earlier.topic, &earlier.table) == (tombstone.topic, &tombstone.table)
-        };
-        if let Some((earlier, _)) = tombstones.iter().take(i).find(|earlier| same(earlier)) {
-            let message = format!("tombstone[{earlier}] writes the same key to the same topic");
+        let same = |earlier: &TombstonePlan| (earlier.topic, &earlier.table) == (tombstone.topic, &tombstone.table);
+        if let Some((earlier, _)) = tombstones.iter().take(i).find(|(_, earlier)| same(earlier)) {
+            let message = format!("tombstone[{earlier}] buries keys of this table on this topic already");
             root.push(fault_at(&tombstone.place, format!("tombstone[{number}]"), message));
         }
     }
-    for (i, topic) in topics.iter().enumerate() {
-        let is_state = tombstones.iter().any(|(_, tombstone)| tombstone.topic == i);
-        let is_used = is_state || events.iter().any(|(_, event)| event.topic == i);
-        retention(root, i, topic, is_state, is_used);
+    // With a faulty rule left out, topics would look unused.
+    if events.is_complete && tombstones.is_complete {
+        retention(root, topics, events, tombstones);
     }
 }
 
-fn unique_names(root: &Section<'_>, topics: &[TopicDraft], tables: &[TablePlan]) {
-    for (i, topic) in topics.iter().enumerate() {
-        if topics.iter().take(i).any(|earlier| earlier.written == topic.written) {
-            let message = format!("there is a [[topic]] {:?} above already", topic.written);
-            root.push(fault_at(place(topic), format!("topic[{}]", i + 1), message));
-        }
-    }
-    for (i, table) in tables.iter().enumerate() {
-        if tables.iter().take(i).any(|earlier| earlier.name == table.name) {
-            let message = format!("there is a [[table]] {} above already", table.name);
-            root.push(fault_at(&table.place, format!("table[{}]", i + 1), message));
+fn unique<T>(root: &Section<'_>, key: &str, sections: &Sections<T>, name: impl Fn(&T) -> (String, &Place)) {
+    for (i, (number, section)) in sections.iter().enumerate() {
+        let (own, place) = name(section);
+        if let Some((earlier, _)) = sections.iter().take(i).find(|(_, earlier)| name(earlier).0 == own) {
+            root.push(fault_at(
+                place,
+                format!("{key}[{number}]"),
+                format!("{key}[{earlier}] has the name {own} already"),
+            ));
         }
     }
 }
@@ -100,17 +96,29 @@ fn column(plan: &FieldPlan) -> Option<&str> {
     }
 }
 
-/// Facts are kept all, of state the newest of each key.
-fn retention(root: &Section<'_>, i: usize, topic: &TopicDraft, is_state: bool, is_used: bool) {
-    let message = match topic.compacted() {
-        _ if !is_used => "no [[event]] and no [[tombstone]] writes to it",
-        Some(true) if !is_state => {
-            "compaction would remove facts: of each key only the newest event stays; a topic of state has a [[tombstone]]"
-        }
-        Some(false) if is_state => {
-            "it gets tombstones, so it holds state and is compacted: config = { \"cleanup.policy\" = \"compact\" }"
-        }
-        _ => return,
-    };
-    root.push(fault_at(place(topic), format!("topic[{}]", i + 1), message));
+/// Facts are kept all, of state the newest of each key; and something must be written at all.
+fn retention(
+    root: &Section<'_>,
+    topics: &Sections<TopicDraft>,
+    events: &Sections<EventPlan>,
+    tombstones: &Sections<TombstonePlan>,
+) {
+    if events.read.is_empty() && tombstones.read.is_empty() {
+        root.fault("there is no [[event]], so nothing would be published");
+    }
+    for (i, (number, topic)) in topics.iter().enumerate() {
+        let is_state = tombstones.read.iter().any(|tombstone| tombstone.topic == i);
+        let is_used = is_state || events.read.iter().any(|event| event.topic == i);
+        let message = match topic.compacted() {
+            _ if !is_used => "no [[event]] and no [[tombstone]] writes to it",
+            Some(true) if !is_state => {
+                "compaction would remove facts: of each key only the newest event stays; a topic of state has a [[tombstone]]"
+            }
+            Some(false) if is_state => {
+                "it gets tombstones, so it holds state and is compacted: config = { \"cleanup.policy\" = \"compact\" }"
+            }
+            _ => continue,
+        };
+        root.push(fault_at(&topic.plan.place, format!("topic[{number}]"), message));
+    }
 }

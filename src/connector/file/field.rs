@@ -112,7 +112,14 @@ fn table(entry: &Entry<'_>, target: Target<'_>, rows: Rows) -> Option<FieldSourc
         return refuse(entry, "the field is a common.EventMeta, whose source is \"meta\"");
     }
     let source = match section.get("default") {
-        Some(default) => self::default(&default, field),
+        Some(default) => {
+            for key in ["value", "map", "on_null"] {
+                if let Some(beside) = section.get(key) {
+                    beside.fault("does not go with `default`");
+                }
+            }
+            self::default(&default, field)
+        }
         None => {
             let value = section.need("value", "\"<column>\"").and_then(|value| plain(&value, target, rows));
             let map = section.get("map").map(|map| codes(map, field));

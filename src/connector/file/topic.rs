@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::document::{Entry, Section};
-use super::super::{KeyKind, Place, TopicCreate, TopicPlan};
+use super::super::{KeyKind, TopicCreate, TopicPlan};
 use super::contract;
 use crate::contract::{Contract, FieldType, Nullability, Repository};
 
@@ -112,9 +112,4 @@ fn topic_create(entry: Entry<'_>) -> Option<TopicCreate> {
 
 fn topic_config(section: Section<'_>) -> BTreeMap<String, String> {
     section.entries().into_iter().filter_map(|(name, entry)| Some((name, entry.scalar()?))).collect()
-}
-
-/// The place of a topic, for faults that rules together show.
-pub(super) fn place(topic: &TopicDraft) -> &Place {
-    &topic.plan.place
 }
