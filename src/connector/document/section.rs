@@ -27,10 +27,6 @@ impl<'r> Section<'r> {
         Section { reader, table, offset, path, asked: Vec::new() }
     }
 
-    pub(crate) fn path(&self) -> &str {
-        &self.path
-    }
-
     /// The entry of `key`, where there is one.
     pub(crate) fn get(&mut self, key: &'static str) -> Option<Entry<'r>> {
         self.asked.push(key);

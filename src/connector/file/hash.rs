@@ -1,8 +1,6 @@
 //! The hash of a mapping: of all that decides which records a change yields. Comments, layout, `[source]` and the
 //! settings of topics are not part of it.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
 
 use super::super::{ColumnRef, EventPlan, FieldPlan, FieldSource, KeyKind, KeyPlan, OnNull, Plan, Side, Unhandled};
@@ -31,11 +29,7 @@ pub(super) fn of(plan: &Plan) -> String {
         parts.text("table").table(&table.name).unhandled(table.unmatched).unhandled(table.truncate);
     }
     parts.text("unnamed").unhandled(plan.unnamed);
-    parts.0.finalize().iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    parts.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 struct Parts(Sha256);

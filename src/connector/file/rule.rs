@@ -22,7 +22,7 @@ pub(super) fn event(section: &mut Section<'_>, scope: &Scope<'_>) -> Option<Even
     let topic = section.need("topic", "\"oms.orders\"").and_then(|entry| scope.topic(&entry));
     let key = section.need("key", "\"id\"").and_then(|entry| key(entry, topic?.1, rows));
     let fields = section.section("fields").and_then(|fields| match &contract {
-        Some(contract) => self::fields(fields, contract, rows),
+        Some(contract) => self::fields(&fields, contract, rows),
         None => None,
     });
     let headers = section.section("headers").and_then(|section| headers(&section, rows));
@@ -134,12 +134,12 @@ fn key(entry: Entry<'_>, topic: &TopicDraft, rows: Rows) -> Option<KeyPlan> {
             entry.fault(format!("the keys of {} are records: key = {{ {} }}", topic.written, names.join(", ")));
             None
         }
-        KeyKind::Avro(contract) => fields(entry.into_section()?, contract, rows).map(KeyPlan::Avro),
+        KeyKind::Avro(contract) => fields(&entry.into_section()?, contract, rows).map(KeyPlan::Avro),
     }
 }
 
 /// The sources of all fields of a contract, in its order.
-fn fields(section: Section<'_>, contract: &Contract, rows: Rows) -> Option<Vec<FieldPlan>> {
+fn fields(section: &Section<'_>, contract: &Contract, rows: Rows) -> Option<Vec<FieldPlan>> {
     let written = section.entries();
     let mut sound = true;
     for (name, entry) in &written {

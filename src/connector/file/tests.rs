@@ -112,169 +112,170 @@ fn event(replace: &str, by: &str) -> String {
     faults(&EVENT.replace(replace, by))
 }
 
-/// What takes the place of a part of `EVENT`, and the faults that come of it (the file's name left out).
-#[test]
-fn faults_of_a_rule_have_place_and_remedy() {
-    let cases = [
-        (
-            r#"on = ["insert"]"#,
-            r#"on = ["insert", "rea"]"#,
-            r#"19:17: event[1].on[2]: must be "insert" or "update" or "rekey" or "delete" or "truncate" or "read", not "rea"; did you mean "read"?"#,
-        ),
-        (r#"on = ["insert"]"#, "on = []", "19:6: event[1].on: is empty, so the event would never happen"),
-        (r#"on = ["insert"]"#, r#"on = ["insert", "insert"]"#, "19:17: event[1].on[2]: stands here twice"),
-        (r#"on = ["insert"]"#, r#"on = "insert""#, "19:6: event[1].on: expected an array, found a string"),
-        (
-            r#"on = ["insert"]"#,
-            r#"on = ["truncate"]"#,
-            "21:7: event[1].key: id: `truncate` has no row; give it a rule of its own\n\
+/// A part of `EVENT`, what takes its place, and the faults that come of it (the file's name left out).
+const FAULTY_RULES: &[(&str, &str, &str)] = &[
+    (
+        r#"on = ["insert"]"#,
+        r#"on = ["insert", "rea"]"#,
+        r#"19:17: event[1].on[2]: must be "insert" or "update" or "rekey" or "delete" or "truncate" or "read", not "rea"; did you mean "read"?"#,
+    ),
+    (r#"on = ["insert"]"#, "on = []", "19:6: event[1].on: is empty, so the event would never happen"),
+    (r#"on = ["insert"]"#, r#"on = ["insert", "insert"]"#, "19:17: event[1].on[2]: stands here twice"),
+    (r#"on = ["insert"]"#, r#"on = "insert""#, "19:6: event[1].on: expected an array, found a string"),
+    (
+        r#"on = ["insert"]"#,
+        r#"on = ["truncate"]"#,
+        "21:7: event[1].key: id: `truncate` has no row; give it a rule of its own\n\
              24:12: event[1].fields.order_id: id: `truncate` has no row; give it a rule of its own\n\
              25:9: event[1].fields.total: total: `truncate` has no row; give it a rule of its own\n\
              26:10: event[1].fields.status: status: `truncate` has no row; give it a rule of its own\n\
              27:8: event[1].fields.note: note: `truncate` has no row; give it a rule of its own",
-        ),
-        (
-            r#"table = "public.orders""#,
-            r#"table = "orders""#,
-            r#"18:9: event[1].table: a table is written with its schema: "public.orders""#,
-        ),
-        (
-            r#"table = "public.orders""#,
-            r#"table = ["public"]"#,
-            r#"18:9: event[1].table: a table's name in two parts is ["schema", "table"]"#,
-        ),
-        (
-            r#"topic = "oms.orders""#,
-            r#"topic = "oms.order""#,
-            r#"20:9: event[1].topic: no [[topic]] has the name "oms.order"; did you mean "oms.orders"?"#,
-        ),
-        (
-            r#"topic = "oms.orders""#,
-            r#"topik = "oms.orders""#,
-            "16:1: event[1]: `topic` is missing: topic = \"oms.orders\"\n\
+    ),
+    (
+        r#"table = "public.orders""#,
+        r#"table = "orders""#,
+        r#"18:9: event[1].table: a table is written with its schema: "public.orders""#,
+    ),
+    (
+        r#"table = "public.orders""#,
+        r#"table = ["public"]"#,
+        r#"18:9: event[1].table: a table's name in two parts is ["schema", "table"]"#,
+    ),
+    (
+        r#"topic = "oms.orders""#,
+        r#"topic = "oms.order""#,
+        r#"20:9: event[1].topic: no [[topic]] has the name "oms.order"; did you mean "oms.orders"?"#,
+    ),
+    (
+        r#"topic = "oms.orders""#,
+        r#"topik = "oms.orders""#,
+        "16:1: event[1]: `topic` is missing: topic = \"oms.orders\"\n\
              20:1: event[1].topik: unknown key; did you mean `topic`?",
-        ),
-        (
-            r#""oms/OrderPlaced/v1""#,
-            r#""oms/OrderPlacd/v1""#,
-            r#"17:12: event[1].contract: no such contract: oms/OrderPlacd/v1.avsc is not among the schemas; did you mean "oms/OrderPlaced/v1"?"#,
-        ),
-        (
-            r#"key = "id""#,
-            r#"key = { order_id = "id" }"#,
-            r#"21:7: event[1].key: the keys of oms.orders are strings: one expression, such as "id""#,
-        ),
-        (r#"key = "id""#, r#"key = "null""#, "21:7: event[1].key: null is no value here"),
-        (
-            r#"key = "id""#,
-            "key = 5",
-            r#"21:7: event[1].key: expected an expression in quotes: "id" is a column, "'EUR'", "1" and "true" are constants"#,
-        ),
-        (
-            r#"key = "id""#,
-            r#"key = "old.id""#,
-            "21:7: event[1].key: old.id: `insert` has no old row; give it a rule of its own",
-        ),
-        (
-            r#"key = "id""#,
-            "key = \"id\"\nwhen = \"old.status != 'PAID'\"",
-            "22:9: event[1].when: old.status: `insert` has no old row; give it a rule of its own\n    old.status != 'PAID'\n    ^",
-        ),
-        (
-            r#"key = "id""#,
-            "key = \"id\"\nwhen = \"changed(status)\"",
-            "22:16: event[1].when: old.status: `insert` has no old row; give it a rule of its own\n    changed(status)\n           ^",
-        ),
-        (
-            r#"key = "id""#,
-            "key = \"id\"\nwhen = \"status == 'PAID' &&\"",
-            "22:28: event[1].when: malformed expression: unexpected end\n    status == 'PAID' &&\n                       ^",
-        ),
-        (
-            r#"order_id = "id""#,
-            "",
-            r#"22:1: event[1].fields: the field `order_id` of oms/OrderPlaced/v1 has no source: order_id = "<column>""#,
-        ),
-        (
-            r#"order_id = "id""#,
-            "order_id = \"id\"\norderid = \"id\"",
-            "25:11: event[1].fields.orderid: oms/OrderPlaced/v1 has no field of this name; did you mean `order_id`?",
-        ),
-        (
-            r#"order_id = "id""#,
-            r#"order_id = "id == 1""#,
-            "24:16: event[1].fields.order_id: a value is a column or a constant; conditions stand in `when`, computed values \
+    ),
+    (
+        r#""oms/OrderPlaced/v1""#,
+        r#""oms/OrderPlacd/v1""#,
+        r#"17:12: event[1].contract: no such contract: oms/OrderPlacd/v1.avsc is not among the schemas; did you mean "oms/OrderPlaced/v1"?"#,
+    ),
+    (
+        r#"key = "id""#,
+        r#"key = { order_id = "id" }"#,
+        r#"21:7: event[1].key: the keys of oms.orders are strings: one expression, such as "id""#,
+    ),
+    (r#"key = "id""#, r#"key = "null""#, "21:7: event[1].key: null is no value here"),
+    (
+        r#"key = "id""#,
+        "key = 5",
+        r#"21:7: event[1].key: expected an expression in quotes: "id" is a column, "'EUR'", "1" and "true" are constants"#,
+    ),
+    (
+        r#"key = "id""#,
+        r#"key = "old.id""#,
+        "21:7: event[1].key: old.id: `insert` has no old row; give it a rule of its own",
+    ),
+    (
+        r#"key = "id""#,
+        "key = \"id\"\nwhen = \"old.status != 'PAID'\"",
+        "22:9: event[1].when: old.status: `insert` has no old row; give it a rule of its own\n    old.status != 'PAID'\n    ^",
+    ),
+    (
+        r#"key = "id""#,
+        "key = \"id\"\nwhen = \"changed(status)\"",
+        "22:16: event[1].when: old.status: `insert` has no old row; give it a rule of its own\n    changed(status)\n           ^",
+    ),
+    (
+        r#"key = "id""#,
+        "key = \"id\"\nwhen = \"status == 'PAID' &&\"",
+        "22:28: event[1].when: malformed expression: unexpected end\n    status == 'PAID' &&\n                       ^",
+    ),
+    (
+        r#"order_id = "id""#,
+        "",
+        r#"22:1: event[1].fields: the field `order_id` of oms/OrderPlaced/v1 has no source: order_id = "<column>""#,
+    ),
+    (
+        r#"order_id = "id""#,
+        "order_id = \"id\"\norderid = \"id\"",
+        "25:11: event[1].fields.orderid: oms/OrderPlaced/v1 has no field of this name; did you mean `order_id`?",
+    ),
+    (
+        r#"order_id = "id""#,
+        r#"order_id = "id == 1""#,
+        "24:16: event[1].fields.order_id: a value is a column or a constant; conditions stand in `when`, computed values \
              are not supported yet\n    id == 1\n       ^",
-        ),
-        (
-            r#"order_id = "id""#,
-            r#"order_id = { value = "id", default = true }"#,
-            "24:22: event[1].fields.order_id.value: does not go with `default`\n\
+    ),
+    (
+        r#"order_id = "id""#,
+        r#"order_id = { value = "id", default = true }"#,
+        "24:22: event[1].fields.order_id.value: does not go with `default`\n\
              24:38: event[1].fields.order_id.default: the contract has no default for `order_id`",
-        ),
-        (
-            r#"order_id = "id""#,
-            r#"order_id = { value = "1", on_null = "halt" }"#,
-            "24:12: event[1].fields.order_id: a constant is written as it is: no table around it, no map, no on_null",
-        ),
-        (
-            r#"order_id = "id""#,
-            r#"order_id = { value = "id", map = { a = "1" } }"#,
-            "24:40: event[1].fields.order_id.map.a: a map gives text, and the field `order_id` is long",
-        ),
-        (
-            r#"order_id = "id""#,
-            r#"order_id = "null""#,
-            "24:12: event[1].fields.order_id: the field `order_id` takes no null",
-        ),
-        (
-            r#"total = "total""#,
-            r#"total = "'12.50'""#,
-            "25:9: event[1].fields.total: the constant '12.50' does not fit the field `total`, which is bytes (decimal 4,2)",
-        ),
-        (
-            r#"total = "total""#,
-            r#"total = "100""#,
-            "25:9: event[1].fields.total: the constant 100 does not fit the field `total`, which is bytes (decimal 4,2)",
-        ),
-        (
-            r#"status = "status""#,
-            r#"status = "'PLACD'""#,
-            "26:10: event[1].fields.status: 'PLACD' is no symbol of the enum; it has PLACED, SHIPPED",
-        ),
-        (
-            r#"status = "status""#,
-            r#"status = { value = "status", map = { P = "PLACED", S = "SHIPED" } }"#,
-            "26:56: event[1].fields.status.map.S: 'SHIPED' is no symbol of the enum; it has PLACED, SHIPPED",
-        ),
-        (
-            r#"status = "status""#,
-            r#"status = { value = "status", map = {} }"#,
-            "26:36: event[1].fields.status.map: is empty, so every code would halt the connector",
-        ),
-        (
-            r#"note = "note""#,
-            r#"note = { value = "note", on_null = "halt" }"#,
-            "27:36: event[1].fields.note.on_null: the field `note` takes null, so nothing would halt",
-        ),
-        (
-            r#"note = "note""#,
-            "note = { default = false }",
-            "27:20: event[1].fields.note.default: is either true or left out",
-        ),
-        (
-            r#"note = "note""#,
-            r#"note = { value = "note", on_nul = "halt" }"#,
-            "27:26: event[1].fields.note.on_nul: unknown key; did you mean `on_null`?",
-        ),
-        (
-            r#"meta = "meta""#,
-            r#"meta = "id""#,
-            r#"23:8: event[1].fields.meta: the field is a common.EventMeta, whose source is "meta""#,
-        ),
-    ];
-    for (replace, by, expected) in cases {
-        assert_eq!(event(replace, by).replace("oms.toml:", ""), expected, "{by}");
+    ),
+    (
+        r#"order_id = "id""#,
+        r#"order_id = { value = "1", on_null = "halt" }"#,
+        "24:12: event[1].fields.order_id: a constant is written as it is: no table around it, no map, no on_null",
+    ),
+    (
+        r#"order_id = "id""#,
+        r#"order_id = { value = "id", map = { a = "1" } }"#,
+        "24:40: event[1].fields.order_id.map.a: a map gives text, and the field `order_id` is long",
+    ),
+    (
+        r#"order_id = "id""#,
+        r#"order_id = "null""#,
+        "24:12: event[1].fields.order_id: the field `order_id` takes no null",
+    ),
+    (
+        r#"total = "total""#,
+        r#"total = "'12.50'""#,
+        "25:9: event[1].fields.total: the constant '12.50' does not fit the field `total`, which is bytes (decimal 4,2)",
+    ),
+    (
+        r#"total = "total""#,
+        r#"total = "100""#,
+        "25:9: event[1].fields.total: the constant 100 does not fit the field `total`, which is bytes (decimal 4,2)",
+    ),
+    (
+        r#"status = "status""#,
+        r#"status = "'PLACD'""#,
+        "26:10: event[1].fields.status: 'PLACD' is no symbol of the enum; it has PLACED, SHIPPED",
+    ),
+    (
+        r#"status = "status""#,
+        r#"status = { value = "status", map = { P = "PLACED", S = "SHIPED" } }"#,
+        "26:56: event[1].fields.status.map.S: 'SHIPED' is no symbol of the enum; it has PLACED, SHIPPED",
+    ),
+    (
+        r#"status = "status""#,
+        r#"status = { value = "status", map = {} }"#,
+        "26:36: event[1].fields.status.map: is empty, so every code would halt the connector",
+    ),
+    (
+        r#"note = "note""#,
+        r#"note = { value = "note", on_null = "halt" }"#,
+        "27:36: event[1].fields.note.on_null: the field `note` takes null, so nothing would halt",
+    ),
+    (
+        r#"note = "note""#,
+        "note = { default = false }",
+        "27:20: event[1].fields.note.default: is either true or left out",
+    ),
+    (
+        r#"note = "note""#,
+        r#"note = { value = "note", on_nul = "halt" }"#,
+        "27:26: event[1].fields.note.on_nul: unknown key; did you mean `on_null`?",
+    ),
+    (
+        r#"meta = "meta""#,
+        r#"meta = "id""#,
+        r#"23:8: event[1].fields.meta: the field is a common.EventMeta, whose source is "meta""#,
+    ),
+];
+
+#[test]
+fn faults_of_a_rule_have_place_and_remedy() {
+    for (replace, by, expected) in FAULTY_RULES {
+        assert_eq!(event(replace, by).replace("oms.toml:", ""), *expected, "{by}");
     }
 }
 
@@ -354,7 +355,6 @@ fn what_only_several_rules_show_is_found() {
     }
 }
 
-/// What takes the place of a part of `HEAD`, and the faults that come of it (the file's name left out).
 #[test]
 fn faults_of_the_source_have_place_and_remedy() {
     check_head(&[
@@ -459,6 +459,7 @@ fn faults_of_topics_have_place_and_remedy() {
     ]);
 }
 
+/// A part of `HEAD`, what takes its place, and the faults that come of it (the file's name left out).
 fn check_head(cases: &[(&str, &str, &str)]) {
     let text = format!("{HEAD}{EVENT}{FILLER}");
     for (replace, by, expected) in cases {

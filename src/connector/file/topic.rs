@@ -39,7 +39,7 @@ pub(super) fn read(section: &mut Section<'_>, repository: &Repository, prefix: &
     let name = section.need("name", "\"oms.orders\"").and_then(|entry| topic_name(&entry, prefix));
     let key = key_kind(section, repository);
     let create = section.get("create").and_then(topic_create);
-    let config = section.get("config").and_then(Entry::into_section).map(topic_config).unwrap_or_default();
+    let config = section.get("config").and_then(Entry::into_section).as_ref().map(topic_config).unwrap_or_default();
     if let (Some(create), Some(least)) = (create, config.get("min.insync.replicas").and_then(|text| text.parse().ok()))
         && create.replication < least
     {
@@ -110,6 +110,6 @@ fn topic_create(entry: Entry<'_>) -> Option<TopicCreate> {
     Some(TopicCreate { partitions: number(partitions?)?, replication: number(replication?)? })
 }
 
-fn topic_config(section: Section<'_>) -> BTreeMap<String, String> {
+fn topic_config(section: &Section<'_>) -> BTreeMap<String, String> {
     section.entries().into_iter().filter_map(|(name, entry)| Some((name, entry.scalar()?))).collect()
 }
