@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod demo;
 #[path = "drive/serve.rs"]
 mod serve;
 
@@ -17,12 +18,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// An order workload, the daemon and a subscriber, and a proof at the end that nothing was lost or doubled.
+    Demo(demo::Arguments),
     /// Start Postgres, Kafka and the schema registry, say where they are, stop them on Ctrl-C.
     Serve(serve::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
     };
     match result {

@@ -40,6 +40,11 @@ impl Daemon {
         self.process.id()
     }
 
+    /// The address of its HTTP server.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     pub(crate) fn log_file(&self) -> PathBuf {
         self.process.log().to_owned()
     }

@@ -6,12 +6,16 @@
 //! process   a child that ends with its owner (reaper: also where the owner is killed)
 //! postgres, kafka, registry, daemon     one server each, over process
 //! stack     all three servers: shared by a test binary, or a test's own
+//! oms       the worked example: a database, a workload, and a daemon on it
+//! subscriber, event     what a read_committed consumer sees, decoded
 //! ```
 #![allow(dead_code, reason = "each test target uses its own part")]
 
 pub(crate) mod cache;
 pub(crate) mod daemon;
+pub(crate) mod event;
 pub(crate) mod kafka;
+pub(crate) mod oms;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod reaper;
@@ -19,6 +23,7 @@ pub(crate) mod registry;
 pub(crate) mod sandbox;
 pub(crate) mod sql;
 pub(crate) mod stack;
+pub(crate) mod subscriber;
 
 use std::fmt::Display;
 use std::sync::LazyLock;

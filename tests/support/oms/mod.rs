@@ -10,6 +10,7 @@
 
 pub(crate) mod backlog;
 pub(crate) mod expected;
+pub(crate) mod site;
 pub(crate) mod workload;
 
 use tokio_postgres::{Client, Error};

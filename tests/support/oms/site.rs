@@ -1,0 +1,139 @@
+//! The worked example on a stack: the OMS database, and daemons that read it as `connectors/oms.toml` says.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::expected::{Counts, expected_counts};
+use crate::support::daemon::{BINARY, Daemon};
+use crate::support::process::run;
+use crate::support::sandbox::random;
+use crate::support::sql::Sql;
+use crate::support::stack::Stack;
+use crate::support::{Context, Result, runtime};
+
+const READY: Duration = Duration::from_secs(120);
+
+/// An OMS database with its reference data, and the role's password.
+pub(crate) struct Site<'a> {
+    pub(crate) stack: &'a Stack,
+    pub(crate) database: String,
+    password: String,
+}
+
+/// What a daemon is started with.
+pub(crate) struct Configuration {
+    /// The log's name.
+    pub(crate) name: String,
+    /// walwright.toml.
+    pub(crate) file: PathBuf,
+    /// The topics of its connector, with their prefix.
+    pub(crate) topics: Vec<String>,
+    topic_prefix: String,
+}
+
+impl Configuration {
+    /// The files of this checkout as they are.
+    pub(crate) fn checkout() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let topics = topics(&std::fs::read_to_string(root.join("connectors/oms.toml"))?, "")?;
+        let file = root.join("walwright.toml");
+        Ok(Self { name: "walwright".to_owned(), file, topics, topic_prefix: String::new() })
+    }
+
+    /// The same connector under another name, on a slot that is there already, with topics of its own.
+    pub(crate) fn on_slot(stack: &Stack, name: &str, slot: &str) -> Result<Self> {
+        let folder = stack.sandbox.folder(name)?;
+        let own = format!("slot = {slot:?}");
+        let connector =
+            super::connector_file(&format!("/oms/{name}"), slot).replace(&own, &format!("{own}\nadopt_slot = true"));
+        let topic_prefix = format!("{name}.");
+        let topics = topics(&connector, &topic_prefix)?;
+        std::fs::create_dir(folder.join("connectors"))?;
+        std::fs::write(folder.join("connectors").join(format!("{name}.toml")), connector)?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let schemas = format!("schemas = {:?}", root.join("schemas").display().to_string());
+        let process = std::fs::read_to_string(root.join("walwright.toml"))?.replace("schemas = \"schemas/\"", &schemas);
+        let file = folder.join("walwright.toml");
+        std::fs::write(&file, process)?;
+        Ok(Self { name: name.to_owned(), file, topics, topic_prefix })
+    }
+}
+
+/// The names of the topics that a connector file declares.
+fn topics(connector: &str, prefix: &str) -> Result<Vec<String>> {
+    let file: toml::Table = connector.parse()?;
+    let topics = file.get("topic").and_then(toml::Value::as_array).ok_or("the connector file has no [[topic]]")?;
+    let names = topics.iter().filter_map(|topic| topic.get("name")?.as_str());
+    Ok(names.map(|name| format!("{prefix}{name}")).collect())
+}
+
+impl<'a> Site<'a> {
+    /// Creates the database, schema, role and reference data. The role's password is set by the first of a cluster.
+    pub(crate) fn create(stack: &'a Stack, database: &str) -> Result<Self> {
+        let password = format!("{:016x}", random());
+        stack.postgres.create_database(database)?;
+        let site = Self { stack, database: database.to_owned(), password };
+        let sql = site.sql()?;
+        runtime()?.block_on(super::create(sql.client(), &site.password)).context("create the OMS schema")?;
+        runtime()?.block_on(super::seed_reference_data(sql.client())).context("load the OMS reference data")?;
+        Ok(site)
+    }
+
+    pub(crate) fn sql(&self) -> Result<Sql> {
+        self.stack.postgres.sql(&self.database)
+    }
+
+    /// For the workload.
+    pub(crate) fn connection(&self) -> Result<tokio_postgres::Config> {
+        Ok(self.stack.postgres.socket_connection(&self.database).parse()?)
+    }
+
+    /// The events due by SQL, since the tables were created.
+    pub(crate) fn expected_counts(&self) -> Result<Counts> {
+        let sql = self.sql()?;
+        runtime()?.block_on(expected_counts(sql.client())).context("count the events due")
+    }
+
+    /// Registers the contracts, as an operator does before the first start.
+    pub(crate) fn push_contracts(&self, configuration: &Configuration) -> Result<()> {
+        let mut push = Command::new(BINARY);
+        push.args(["schemas", "push", "--config"]).arg(&configuration.file);
+        push.envs(self.environment(configuration));
+        run(&mut push).map(drop)
+    }
+
+    /// Starts a daemon and waits until it is ready.
+    pub(crate) fn start(&self, configuration: &Configuration) -> Result<Daemon> {
+        let admin = self.stack.sandbox.port()?;
+        let mut environment = self.environment(configuration);
+        environment.push(("WALWRIGHT_ADMIN__LISTEN", admin.to_string()));
+        let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let Configuration { name, file, .. } = configuration;
+        let mut daemon = Daemon::start(&self.stack.sandbox, name, file, admin, &environment)?;
+        daemon.wait_ready(READY)?;
+        Ok(daemon)
+    }
+
+    fn environment(&self, configuration: &Configuration) -> Vec<(&'static str, String)> {
+        let address = self.stack.postgres.address();
+        vec![
+            ("OMS_HOST", address.ip().to_string()),
+            ("OMS_PORT", address.port().to_string()),
+            ("OMS_DATABASE", self.database.clone()),
+            ("OMS_USER", super::ROLE.to_owned()),
+            ("OMS_PASSWORD", self.password.clone()),
+            ("OMS_TLS", "disable".to_owned()),
+            ("WALWRIGHT_KAFKA__BROKERS", self.stack.kafka.bootstrap()),
+            ("WALWRIGHT_KAFKA__TOPIC_PREFIX", configuration.topic_prefix.clone()),
+            ("WALWRIGHT_REGISTRY__URL", self.stack.registry.url()),
+        ]
+    }
+}
+
+/// The value of the first series of a metric in Prometheus' text format.
+pub(crate) fn metric(exposition: &str, name: &str) -> Option<f64> {
+    let line =
+        exposition.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
