@@ -137,6 +137,11 @@ impl Postgres {
         &self.log
     }
 
+    /// One of the programs of its version.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.installation.programs.join(name)
+    }
+
     /// libpq's key words for a TCP connection of the superuser, with its password.
     pub(crate) fn connection(&self, database: &str) -> String {
         let (host, port) = (self.address.ip(), self.address.port());
