@@ -30,7 +30,10 @@ pub(crate) fn run(site: &Site<'_>, changes: u64, rounds: usize) -> Result<Value>
     let begun = Instant::now();
     let changes = runtime()?.block_on(backlog(sql.client(), changes, CHANGES_PER_TRANSACTION)).context("backlog")?;
     let end = end_of_wal(&sql)?;
-    println!("\n{changes} changes in transactions of {CHANGES_PER_TRANSACTION}, written in {:.0} s", begun.elapsed().as_secs_f64());
+    println!(
+        "\n{changes} changes in transactions of {CHANGES_PER_TRANSACTION}, written in {:.0} s",
+        begun.elapsed().as_secs_f64()
+    );
     println!(
         "{:>5}{:>20}{:>14}{:>8}{:>18}{:>16}{:>14}",
         "round", "pg_recvlogical/s", "walwright/s", "ratio", "once streaming/s", "CPU s/million", "peak RSS MiB"
@@ -41,7 +44,12 @@ pub(crate) fn run(site: &Site<'_>, changes: u64, rounds: usize) -> Result<Value>
         let round = publish(site, &format!("drain_{number}"), changes, end, per_second(changes, yardstick))?;
         println!(
             "{number:>5}{:>20.0}{:>14.0}{:>8.2}{:>18.0}{:>16.2}{:>14.1}",
-            round.yardstick, round.daemon, round.ratio(), round.daemon_streaming, round.cpu_s_per_million, round.peak_mib
+            round.yardstick,
+            round.daemon,
+            round.ratio(),
+            round.daemon_streaming,
+            round.cpu_s_per_million,
+            round.peak_mib
         );
         done.push(round);
     }

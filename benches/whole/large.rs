@@ -20,7 +20,8 @@ pub(crate) fn run(site: &Site<'_>, rows: u64) -> Result<Value> {
     create_slot(&sql, NAME)?;
     let begun = Instant::now();
     let connection = site.stack.postgres.socket_connection(&site.database);
-    runtime()?.block_on(async { one_transaction(&mut connect(&connection).await?, rows).await.context("one transaction") })?;
+    runtime()?
+        .block_on(async { one_transaction(&mut connect(&connection).await?, rows).await.context("one transaction") })?;
     let end = end_of_wal(&sql)?;
     println!("\none transaction of {rows} rows, written in {:.0} s", begun.elapsed().as_secs_f64());
     let configuration = Configuration::on_slot(site.stack, NAME, NAME)?;
