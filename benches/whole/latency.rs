@@ -88,7 +88,7 @@ fn receive(subscriber: &Subscriber, transactions: u64, all_written: &OnceLock<In
 }
 
 fn report(written: &Times, received: &Times) -> Result<Value> {
-    let mut latency_us: Histogram<u64> = Histogram::new(3)?;
+    let mut latency_us: Histogram<u64> = Histogram::new_with_max(3_600_000_000, 3)?;
     for (order, committed) in written {
         let received = received.get(order).ok_or("an order did not come")?;
         latency_us.saturating_record(u64::try_from(received.saturating_duration_since(*committed).as_micros())?);

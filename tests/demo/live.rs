@@ -30,7 +30,7 @@ pub(super) struct Live<'a> {
 impl Live<'_> {
     /// Runs the workload until it is told to end, and says what was written in which time.
     pub(super) fn run(&self, site: &Site<'_>, arguments: &Arguments) -> Result<(Journal, Duration)> {
-        let mut workload = Workload::new(&site.connection()?, random(), arguments.writers);
+        let mut workload = Workload::new(&site.connection()?, arguments.seed.unwrap_or_else(random), arguments.writers);
         let pace = Pace { rate: Some(arguments.rate), transactions_per_writer: None };
         let (stop, stopped) = watch::channel(false);
         let mut interrupts = Interrupts::new()?;
@@ -50,10 +50,10 @@ impl Live<'_> {
             if interrupts.come_before(due)? || ended() || self.watch.has_ended() {
                 break;
             }
-            self.screen.status(&self.line(begun)?);
             if let Some(sample) = self.watch.with(|seen| seen.take_sample()) {
                 self.screen.print(&sample);
             }
+            self.screen.status(&self.line(begun)?);
             if tick % TICKS_PER_SAMPLE == 0 {
                 self.watch.with(|seen| seen.ask_for_sample());
             }

@@ -42,6 +42,9 @@ pub(crate) struct Arguments {
     /// Transactions per second of all writers together.
     #[arg(long, default_value_t = 300.0)]
     rate: f64,
+    /// What the workload draws its transactions from; the same seed draws the same ones.
+    #[arg(long)]
+    seed: Option<u64>,
     /// Connections that write.
     #[arg(long, default_value_t = 8)]
     writers: u16,

@@ -17,32 +17,49 @@ pub(super) fn sample(message: &BorrowedMessage<'_>, event: Option<&Event<'_>>, c
     let key = String::from_utf8_lossy(message.key().unwrap_or_default());
     let place = format!("{}[{}]@{}", message.topic(), message.partition(), message.offset());
     let name = event.map_or("tombstone", |event| event.name);
-    let mut pieces = Pieces { list: Vec::new(), colours };
+    let mut pieces = Pieces::new(colours);
     for header in message.headers().iter().flat_map(|headers| headers.iter()) {
         let value = String::from_utf8_lossy(header.value.unwrap_or_default());
         pieces.push(&format!("{}: ", header.key), &value, "", |colours, text| colours.quiet(text));
     }
-    let headers = pieces.filled("  ");
-    let mut pieces = Pieces { list: Vec::new(), colours };
+    let headers = pieces.filled();
+    let mut pieces = Pieces::new(colours);
     match event {
         Some(event) => pieces.value(&event.value, event.schema, String::new(), ""),
         None => pieces.push("", "null", "", |colours, text| colours.quiet(text)),
     }
     let title = format!("{}  {place}  key {key}", colours.title(name));
-    format!("\n{title}\n{headers}{}\n", pieces.filled("  "))
+    format!("\n{title}\n{headers}{}\n", pieces.filled())
 }
 
-/// Pieces of text that stay in one line each, with their visible lengths.
+/// Pieces of text, of which each stays in one line and a line has as many as fit.
 struct Pieces {
-    list: Vec<(usize, String)>,
+    list: Vec<Piece>,
     colours: Colours,
+    /// How many records the next piece is inside of.
+    depth: usize,
+    /// The next piece begins a line.
+    begins: bool,
+}
+
+struct Piece {
+    /// What is visible of it, in characters.
+    length: usize,
+    text: String,
+    depth: usize,
+    begins: bool,
 }
 
 impl Pieces {
+    fn new(colours: Colours) -> Self {
+        Self { list: Vec::new(), colours, depth: 0, begins: true }
+    }
+
     fn push(&mut self, prefix: &str, text: &str, suffix: &str, paint: impl Fn(Colours, &str) -> String) {
         let length = [prefix, text, suffix].iter().map(|part| part.chars().count()).sum();
-        let painted = format!("{}{}{suffix}", self.colours.name(prefix), paint(self.colours, text));
-        self.list.push((length, painted));
+        let text = format!("{}{}{suffix}", self.colours.name(prefix), paint(self.colours, text));
+        self.list.push(Piece { length, text, depth: self.depth, begins: self.begins });
+        self.begins = false;
     }
 
     fn value(&mut self, value: &Value, schema: &Schema, prefix: String, suffix: &str) {
@@ -53,11 +70,14 @@ impl Pieces {
             }
             (Value::Record(fields), Schema::Record(record)) => {
                 let last = fields.len().saturating_sub(1);
+                self.depth += 1;
                 for (i, ((name, value), field)) in fields.iter().zip(&record.fields).enumerate() {
                     let before = if i == 0 { format!("{prefix}{{ ") } else { String::new() };
                     let after = if i == last { format!(" }}{suffix}") } else { ",".to_owned() };
                     self.value(value, &field.schema, format!("{before}\"{name}\": "), &after);
                 }
+                self.depth -= 1;
+                self.begins = true;
             }
             (Value::Null | Value::Boolean(_), _) => {
                 self.push(&prefix, &json(value, schema), suffix, |colours, text| colours.quiet(text));
@@ -69,19 +89,21 @@ impl Pieces {
         }
     }
 
-    /// As many pieces a line as fit.
-    fn filled(&self, indent: &str) -> String {
+    fn filled(&self) -> String {
         let mut text = String::new();
         let mut column = 0;
-        for (length, piece) in &self.list {
-            if column == 0 || column + 1 + length > WIDTH {
-                text.push_str(if column == 0 { indent } else { "\n    " });
-                column = indent.len();
+        for piece in &self.list {
+            if piece.begins || column + 1 + piece.length > WIDTH {
+                // Only the first piece of a record has its brace in the line.
+                let indent = 2 + 2 * piece.depth - if text.is_empty() { 2 * piece.depth } else { 0 };
+                text.push_str(if text.is_empty() { "" } else { "\n" });
+                text.push_str(&" ".repeat(indent));
+                column = indent + piece.length;
             } else {
                 text.push(' ');
+                column += 1 + piece.length;
             }
-            text.push_str(piece);
-            column += 1 + length;
+            text.push_str(&piece.text);
         }
         text + "\n"
     }

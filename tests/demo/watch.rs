@@ -18,6 +18,8 @@ use crate::support::subscriber::Subscriber;
 
 /// After so many events a sample is taken of a type that was shown before.
 const SAMPLE_AFTER: u64 = 200;
+/// What takes longer counts as an hour.
+const LATENCY_MAX_US: u64 = 3_600_000_000;
 
 pub(super) struct Watch {
     seen: Arc<Mutex<Seen>>,
@@ -50,8 +52,8 @@ impl Watch {
         let seen = Seen {
             counts: Counts::new(),
             total: 0,
-            latency_us: Histogram::new(3)?,
-            recent_us: Histogram::new(3)?,
+            latency_us: Histogram::new_with_max(LATENCY_MAX_US, 3)?,
+            recent_us: Histogram::new_with_max(LATENCY_MAX_US, 3)?,
             wish: Wish::Wanted(0),
             shown: BTreeMap::new(),
         };
