@@ -162,8 +162,9 @@ pub(crate) fn root() -> Result<PathBuf> {
     Ok(cache.ok_or("neither XDG_CACHE_HOME nor HOME is set")?.join("walwright"))
 }
 
-/// The cache folder for these locked files, built by `fetch` where it is not there yet.
-fn cached(name: &str, lock: &BTreeMap<&str, &str>, fetch: impl Fn(&Path) -> Result<()>) -> Result<PathBuf> {
+/// The cache folder for these locked files, or whatever else decides what is in it; built by `fetch` where it is not
+/// there yet.
+pub(crate) fn cached(name: &str, lock: &BTreeMap<&str, &str>, fetch: impl Fn(&Path) -> Result<()>) -> Result<PathBuf> {
     let mut key = hex(&Sha256::digest(format!("{lock:?}")));
     key.truncate(12);
     let root = root()?;

@@ -1,0 +1,381 @@
+"""An oracle that cannot turn red proves nothing: every counter is shown red by a seeded mistake, and by it alone.
+
+sample.txt is what `test_decoding` of Postgres 15 said of a handful of transactions: every rule, awkward text, NULLs, a
+savepoint and a whole transaction rolled back, another key, a delete. Some of what is due is written out by hand below;
+the rest of the perfect stream is made from rules.py, and each test then spoils it.
+"""
+
+import io
+import json
+import unittest
+from base64 import b64decode, b64encode
+from datetime import date, datetime, time, timezone
+from decimal import Decimal
+from pathlib import Path
+
+import fastavro
+
+import oracle
+import rules
+import witness
+
+HERE = Path(__file__).parent
+SCHEMAS = HERE.parents[2] / "schemas"
+SOURCE = "/oms/demo"
+COMMIT_RECORD = 0x28
+
+
+def schemas():
+    """Contract's full name -> its schema with the shared record inlined, as a registry serves it."""
+    meta = json.loads((SCHEMAS / "common/EventMeta/v1.avsc").read_text())
+
+    def inlined(schema):
+        for field in schema["fields"]:
+            if field["type"] == "common.EventMeta":
+                field["type"] = meta
+        return schema
+
+    return {name: inlined(json.loads((SCHEMAS / name.replace(".", "/") / "v1.avsc").read_text())) for name in rules.FIELDS}
+
+
+BY_NAME = schemas()
+IDS = {name: number for number, name in enumerate(BY_NAME, start=300)}
+BY_ID = {IDS[name]: schema for name, schema in BY_NAME.items()}
+PARSED = {name: fastavro.parse_schema(oracle._uuid_as_text(schema)) for name, schema in BY_NAME.items()}
+
+
+def sample():
+    with open(HERE / "sample.txt", encoding="utf-8", newline="\n") as dump:
+        return dump.readlines()
+
+
+def text64(text):
+    return b64encode(text.encode()).decode()
+
+
+def encoded(name, fields):
+    out = io.BytesIO()
+    out.write(b"\0" + IDS[name].to_bytes(4, "big"))
+    fastavro.schemaless_writer(out, PARSED[name], fields)
+    return b64encode(out.getvalue()).decode()
+
+
+def all_due():
+    return [
+        (transaction, record)
+        for transaction in witness.transactions(sample())
+        for record in rules.due(transaction, transaction.end - COMMIT_RECORD, SOURCE)
+    ]
+
+
+def perfect():
+    """The lines of a reader that saw what is due, as objects."""
+    lines = []
+    for transaction, record in all_due():
+        lines.append(
+            {
+                "topic": record.topic,
+                "partition": 0,
+                "offset": len(lines),
+                "timestamp": int(transaction.committed_at.timestamp() * 1000),
+                "producer_partition": 0,
+                "key": text64(record.key),
+                "headers": [[name, text64(value)] for name, value in record.headers.items()],
+                "value": record.value and encoded(record.type, record.value),
+            }
+        )
+    return lines
+
+
+def id_of(line):
+    return b64decode(dict(line["headers"])["ce_id"]).decode()
+
+
+def with_id(line, id):
+    return line | {"headers": [[name, text64(id) if name == "ce_id" else value] for name, value in line["headers"]]}
+
+
+def judge(lines):
+    judged = oracle.Oracle(BY_ID.__getitem__, SOURCE)
+    return judged.judge(witness.transactions(sample()), (json.dumps(line) for line in lines))
+
+
+class Sample(unittest.TestCase):
+    """By hand, from what was sent to Postgres."""
+
+    def record(self, type, index=0):
+        return [record for _, record in all_due() if record.type == type][index]
+
+    def test_counts(self):
+        types = [record.type or "tombstone" for _, record in all_due()]
+        counts = {type: types.count(type) for type in types}
+        self.assertEqual(
+            counts,
+            {
+                "oms.CustomerChanged": 4,
+                "tombstone": 2,
+                "oms.OrderPlaced": 2,
+                "oms.OrderLineAdded": 2,
+                "oms.PaymentCaptured": 1,
+                "oms.OrderPaid": 1,
+                "oms.OrderShipped": 1,
+                "oms.InventoryAdjusted": 3,
+                "oms.ReturnReceived": 1,
+                "oms.PaymentRefunded": 1,
+                "oms.OrderCancelled": 1,
+            },
+        )
+
+    def test_customer(self):
+        record = self.record("oms.CustomerChanged")
+        at = witness.lsn("0/19D2868") - COMMIT_RECORD
+        id = f"/oms/demo:0:0/{at:X}:public.customers:0:oms/CustomerChanged/v1"
+        self.assertEqual(record.headers, {"ce_id": id, "ce_type": "oms.CustomerChanged.v1"})
+        self.assertEqual((record.topic, record.key), ("oms.customers-state", "N-1"))
+        self.assertEqual(
+            record.value,
+            {
+                "meta": {
+                    "id": id,
+                    "occurred_at": datetime(2026, 11, 21, 14, 44, 32, 455140, timezone.utc),
+                    "source": "/oms/demo",
+                    "sequence": "00000000-00000000019D2840-0000000000-FFFFFFFFFF",
+                    "operation": "INSERT",
+                    "capture": "STREAM",
+                    "correlation_id": None,
+                    "traceparent": None,
+                },
+                "customer_number": "N-1",
+                "customer_id": "0a1b2c3d-0000-4000-8000-00000000000a",
+                "name": "O'Brien \"Bob\" \\ Ltd\n\t李 🚚",
+                "email": "bob@example.com",
+                "phone": None,
+                "tier": "GOLD",
+                "birth_date": date(1984, 2, 29),
+                "newsletter": True,
+                "credit_limit": Decimal("-9999999999.99"),
+                "billing_address": '{"n": 1.50, "city": "Köln \'] new-tuple: x[text]:\'y\'"}',
+                "created_at": datetime(2026, 1, 2, 3, 4, 5, 6, timezone.utc),
+            },
+        )
+
+    def test_rekey(self):
+        at = witness.lsn("0/19D2AD0") - COMMIT_RECORD
+        grave, moved = [record for transaction, record in all_due() if transaction.xid == "756"]
+        self.assertEqual((grave.key, grave.value), ("N-1", None))
+        self.assertEqual(
+            grave.headers,
+            {"ce_id": f"/oms/demo:0:0/{at:X}:public.customers:0:oms.customers-state", "ce_type": "walwright.Tombstone.v1"},
+        )
+        self.assertEqual((moved.key, moved.value["meta"]["operation"]), ("N-2", "REKEY"))
+        self.assertEqual(moved.headers["correlation_id"], "r-2")
+
+    def test_order_in_a_transaction(self):
+        records = [record for transaction, record in all_due() if transaction.xid == "758"]
+        self.assertEqual([record.type for record in records], ["oms.OrderPlaced"] + ["oms.OrderLineAdded"] * 2)
+        self.assertEqual([record.key for record in records], ["7", "7", "7"])
+        self.assertEqual([record.id.split(":")[4] for record in records], ["0", "0", "1"])
+        self.assertEqual([record.value["meta"]["sequence"][26:36] for record in records], [f"{n:010X}" for n in range(3)])
+        self.assertEqual(records[0].value["channel"], "STORE")
+        self.assertEqual(records[0].value["customer_note"], "")
+        self.assertEqual(records[2].value["gift_text"], "with 'love'")
+
+    def test_old_values_and_odd_types(self):
+        shipped = self.record("oms.OrderShipped").value
+        self.assertEqual((shipped["pickup_time"], shipped["label_digest"]), (time(16, 30, 0, 1), b"\xde\xad\xbe\xef\0"))
+        self.assertEqual(shipped["weight_kg"], 0.1)
+        counted = self.record("oms.InventoryAdjusted", 2).value
+        self.assertEqual((counted["previous_on_hand"], counted["on_hand"], counted["revision"]), (999999, 1000000, 2))
+        self.assertEqual(self.record("oms.OrderCancelled").value["previous_status"], "PLACED")
+        self.assertEqual(self.record("oms.ReturnReceived").value["received_at"], datetime(2026, 1, 5, 12, 0, 0, 500000))
+
+    def test_a_dump_that_is_cut_or_foreign_is_refused(self):
+        lines = sample()
+        bad = [lines[:-1], lines[:1] + ["0/1\t755\tmessage: what?\n"], [line.replace("+00", "+01") for line in lines]]
+        for dump in bad:
+            with self.assertRaises(witness.Unreadable):
+                list(witness.transactions(dump))
+
+
+class Mistakes(unittest.TestCase):
+    def setUp(self):
+        self.lines = perfect()
+
+    def at(self, type, key=None):
+        """The index of the first event of a type."""
+        found = (
+            index
+            for index, line in enumerate(self.lines)
+            if type in id_of(line) and key in (None, b64decode(line["key"]).decode())
+        )
+        return next(found)
+
+    def assert_red(self, **counts):
+        verdict = judge(self.lines)
+        found = {counter: verdict[counter] for counter in oracle.COUNTERS if verdict[counter]}
+        self.assertEqual(found, counts, verdict["findings"])
+        self.assertEqual(sum(found.values()), len(verdict["findings"]))
+
+    def test_none(self):
+        self.assert_red()
+        verdict = judge(self.lines)
+        self.assertEqual((verdict["events"], verdict["transactions"]), (19, 11))
+
+    def test_nothing_seen(self):
+        self.lines = []
+        self.assert_red(loss=19)
+
+    def test_one_event_lost_tears_its_transaction(self):
+        del self.lines[self.at("OrderLineAdded")]
+        self.assert_red(loss=1, torn=1)
+
+    def test_whole_transaction_lost(self):
+        self.lines = [line for line in self.lines if b64decode(line["key"]) != b"8"]
+        self.assert_red(loss=2)
+
+    def test_last_transaction_lost(self):
+        self.lines.pop()
+        self.assert_red(loss=1)
+
+    def test_tombstone_lost(self):
+        del self.lines[self.at(":oms.customers-state")]
+        self.assert_red(loss=1, torn=1)
+
+    def test_doubled(self):
+        self.lines.append(self.lines[self.at("OrderPaid")] | {"offset": 100})
+        self.assert_red(duplicates=1)
+
+    def test_doubled_in_another_partition(self):
+        self.lines.append(self.lines[self.at("OrderPaid")] | {"partition": 3, "offset": 0})
+        self.assert_red(duplicates=1)
+
+    def test_swapped(self):
+        first, second = self.lines[self.at("OrderPlaced")], self.lines[self.at("OrderPaid")]
+        first["offset"], second["offset"] = second["offset"], first["offset"]
+        # The lines and the shipment between the two, and the paid one itself, all stand before the order.
+        verdict = judge(self.lines)
+        self.assertGreaterEqual(verdict["reordered"], 3)
+        self.assertEqual(sum(verdict[counter] for counter in oracle.COUNTERS), verdict["reordered"])
+
+    def test_neighbours_swapped(self):
+        first = self.at("OrderLineAdded")
+        self.lines[first]["offset"] += 1
+        self.lines[first + 1]["offset"] -= 1
+        self.assert_red(reordered=1)
+
+    def test_key_in_two_partitions(self):
+        self.lines[self.at("OrderCancelled")].update(partition=1, producer_partition=1)
+        self.assert_red(reordered=1)
+
+    def test_foreign_partitioner(self):
+        for line in self.lines:
+            line["producer_partition"] = 0 if b64decode(line["key"]) != b"8" else 1
+        self.assert_red(wrong_values=2)
+
+    def test_rolled_back_transaction_published(self):
+        real = self.lines[self.at("ReturnReceived")]
+        self.lines.append(with_id(real, "/oms/demo:0:0/19D4100:public.returns:0:oms/ReturnReceived/v1") | {"offset": 100})
+        self.assert_red(phantom=1)
+
+    def test_rolled_back_savepoint_published(self):
+        line = self.lines[self.at("OrderLineAdded")]
+        self.lines.append(with_id(line, id_of(line).replace("order_lines:0", "order_lines:2")) | {"offset": 100})
+        self.assert_red(phantom=1)
+
+    def test_events_before_the_first_and_behind_the_last_commit(self):
+        line = self.lines[self.at("OrderLineAdded")]
+        for lsn in ("0/1", "1/0"):
+            id = f"/oms/demo:0:{lsn}:public.orders:0:oms/OrderPlaced/v1"
+            self.lines.append(with_id(line, id) | {"offset": 100 + len(self.lines)})
+        self.assert_red(phantom=2)
+
+    def test_no_id(self):
+        index = self.at("OrderCancelled")
+        self.lines[index] = self.lines[index] | {"headers": []}
+        self.assert_red(phantom=1, loss=1)
+
+    def test_another_source(self):
+        index = self.at("OrderCancelled")
+        self.lines[index] = with_id(self.lines[index], id_of(self.lines[index]).replace("/oms/demo", "/oms/prod"))
+        self.assert_red(phantom=1, loss=1)
+
+    def test_other_lsn_of_one_event(self):
+        index = self.at("OrderLineAdded")
+        lsn = id_of(self.lines[index]).split(":")[2]
+        other = f"0/{int(lsn[2:], 16) - 8:X}"
+        self.lines[index] = with_id(self.lines[index], id_of(self.lines[index]).replace(lsn, other))
+        self.assert_red(phantom=1, loss=1, torn=1)
+
+    def spoil(self, type, **fields):
+        index = self.at(type)
+        record = [record for _, record in all_due()][index]
+        meta = record.value["meta"] | fields.pop("meta", {})
+        self.lines[index]["value"] = encoded(record.type, record.value | {"meta": meta} | fields)
+
+    def test_wrong_field_of_every_kind(self):
+        second = datetime(2026, 1, 2, 3, 4, 5, 7, timezone.utc)
+        mistakes = [
+            ("CustomerChanged", {"credit_limit": Decimal("-9999999999.98")}),
+            ("CustomerChanged", {"created_at": second}),
+            ("CustomerChanged", {"customer_id": "0A1B2C3D-0000-4000-8000-00000000000A"}),
+            ("CustomerChanged", {"tier": "SILVER"}),
+            ("CustomerChanged", {"phone": ""}),
+            ("CustomerChanged", {"birth_date": date(1984, 3, 1)}),
+            ("CustomerChanged", {"newsletter": False}),
+            ("CustomerChanged", {"billing_address": "{}"}),
+            ("OrderPlaced", {"customer_note": None}),
+            ("OrderPlaced", {"channel": "WEB"}),
+            ("OrderShipped", {"weight_kg": 0.10000000000000002}),
+            ("OrderShipped", {"pickup_time": time(16, 30)}),
+            ("OrderShipped", {"label_digest": b"\xde\xad\xbe\xef"}),
+            ("InventoryAdjusted", {"previous_on_hand": 999998}),
+            ("ReturnReceived", {"received_at": datetime(2026, 1, 5, 12)}),
+            ("OrderPaid", {"meta": {"sequence": "00000000-00000000019D3990-0000000003-FFFFFFFFFF"}}),
+            ("OrderPaid", {"meta": {"operation": "INSERT"}}),
+            ("OrderPaid", {"meta": {"occurred_at": None}}),
+            ("OrderPaid", {"meta": {"correlation_id": "r-5"}}),
+        ]
+        for type, fields in mistakes:
+            with self.subTest(type=type, fields=fields):
+                self.lines = perfect()
+                self.spoil(type, **fields)
+                self.assert_red(wrong_values=1)
+
+    def test_wrong_key_header_timestamp(self):
+        mistakes = [
+            ("key", text64("9")),
+            ("key", None),
+            ("timestamp", 1),
+            ("value", None),
+        ]
+        for name, value in mistakes:
+            with self.subTest(name=name, value=value):
+                self.lines = perfect()
+                self.lines[self.at("OrderCancelled")][name] = value
+                self.assert_red(wrong_values=1)
+
+    def test_wrong_headers(self):
+        line = self.lines[self.at("OrderCancelled")]
+        right = line["headers"]
+        for headers in (right[:1], right + right[1:2], right[:2] + [["correlation_id", text64("r-0")]]):
+            with self.subTest(headers=headers):
+                line["headers"] = headers
+                self.assert_red(wrong_values=1)
+
+    def test_tombstone_with_a_value(self):
+        grave = self.lines[self.at(":oms.customers-state")]
+        grave["value"] = self.lines[self.at("CustomerChanged")]["value"]
+        self.assert_red(wrong_values=1)
+
+    def test_undecodable(self):
+        line = self.lines[self.at("OrderPlaced")]
+        right = b64decode(line["value"])
+        paid = b64decode(self.lines[self.at("OrderPaid")]["value"])
+        for value in (b"", right[:-1], right + b"\0", b"\1" + right[1:], b"\0\0\0\0\1" + right[5:], paid):
+            with self.subTest(value=value):
+                line["value"] = b64encode(value).decode()
+                self.assert_red(schema=1)
+
+
+if __name__ == "__main__":
+    unittest.main()
