@@ -3,5 +3,6 @@
 mod contract;
 mod flow;
 mod property;
+mod oracle;
 mod stack;
 mod support;

@@ -8,6 +8,7 @@
 //! stack     all three servers: shared by a test binary, or a test's own
 //! oms       the worked example: a database, a workload, and a daemon on it
 //! subscriber, event     what a read_committed consumer sees, decoded
+//! oracle    was everything published once, in order, whole and right? slot_watch: did the slot stay behind it?
 //! ```
 #![allow(dead_code, reason = "each test target uses its own part")]
 
@@ -16,11 +17,13 @@ pub(crate) mod daemon;
 pub(crate) mod event;
 pub(crate) mod kafka;
 pub(crate) mod oms;
+pub(crate) mod oracle;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod reaper;
 pub(crate) mod registry;
 pub(crate) mod sandbox;
+pub(crate) mod slot_watch;
 pub(crate) mod sql;
 pub(crate) mod stack;
 pub(crate) mod subscriber;

@@ -1,0 +1,166 @@
+//! The judges must be able to say no: the oracle, the independent reader and the watchdog of the slot.
+
+use std::time::Duration;
+
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use walwright::publish::partition;
+
+use crate::support::slot_watch::{SlotWatch, Watched};
+use crate::support::sql::Sql;
+use crate::support::stack::{Scenario, Stack};
+use crate::support::{Result, oracle};
+
+const WITHIN: Duration = Duration::from_secs(30);
+
+#[test]
+fn every_counter_of_the_oracle_turns_red() -> Result<()> {
+    oracle::self_test()
+}
+
+#[test]
+fn the_partitioner_is_that_of_kafkas_java_producer() -> Result<()> {
+    // All lengths to beyond murmur2's four-byte steps, all byte values, and keys as they occur.
+    let runs = (0..64_u8).map(|length| (0..length).map(|byte| byte.wrapping_mul(37).wrapping_add(length)).collect());
+    let numbers = (0..2_000).map(|number: u32| (number * 7919).to_string().into_bytes());
+    let texts = ["C-1", "Łukasz", "李小龍", "🚚", ""].map(|text| text.as_bytes().to_vec());
+    let keys: Vec<Vec<u8>> = runs.chain(numbers).chain(texts).collect();
+    for count in [1, 2, 3, 6, 12, 50, 1000] {
+        let theirs = oracle::producer_partitions(&keys, count)?;
+        let ours: Vec<_> = keys.iter().map(|key| partition(key, count.cast_signed())).collect();
+        assert_eq!(ours, theirs.into_iter().map(u32::cast_signed).collect::<Vec<_>>(), "{count} partitions");
+    }
+    Ok(())
+}
+
+/// Its transactions are ended as a test likes; deliveries are awaited by the commit itself.
+type Transactions = ThreadedProducer<DefaultProducerContext>;
+
+fn producer(scenario: &Scenario<'_>) -> Result<Transactions> {
+    let mut config = scenario.stack.kafka.client();
+    let producer: Transactions = config.set("transactional.id", &scenario.name).create()?;
+    producer.init_transactions(WITHIN)?;
+    Ok(producer)
+}
+
+fn send(producer: &Transactions, topic: &str, key: &str, value: &str) -> Result<()> {
+    let record = BaseRecord::to(topic).partition(0).key(key).payload(value);
+    producer.send(record).map_err(|(error, _)| error.into())
+}
+
+#[test]
+fn the_reader_sees_what_is_committed_to_the_end_and_no_more() -> Result<()> {
+    let scenario = Stack::shared()?.scenario("reader")?;
+    let topic = format!("{}events", scenario.topic_prefix());
+    scenario.stack.kafka.create_topic(&topic, 2, &[])?;
+    let producer = producer(&scenario)?;
+    for (value, commit) in [("first", true), ("aborted", false), ("last", true)] {
+        producer.begin_transaction()?;
+        send(&producer, &topic, "a\"b", value)?;
+        if commit { producer.commit_transaction(WITHIN)? } else { producer.abort_transaction(WITHIN)? }
+    }
+    let file = scenario.folder.join("records");
+    oracle::read_committed(&scenario.stack.kafka.bootstrap(), &[topic.clone()], &file)?;
+    let text = std::fs::read_to_string(&file)?;
+    let records: Vec<serde_json::Value> =
+        text.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>()?;
+    let seen: Vec<_> = records.iter().map(|record| (&record["key"], &record["value"])).collect();
+    assert_eq!(seen, [(&"YSJi".into(), &"Zmlyc3Q=".into()), (&"YSJi".into(), &"bGFzdA==".into())], "base64");
+    assert!(oracle::read_committed(&scenario.stack.kafka.bootstrap(), &["absent".into()], &file).is_err());
+    Ok(())
+}
+
+/// A slot, and a checkpoint topic that a test writes to in the daemon's place.
+struct Source<'a> {
+    scenario: Scenario<'a>,
+    sql: Sql,
+    producer: Transactions,
+    topic: String,
+}
+
+impl Source<'_> {
+    fn new(name: &str) -> Result<Self> {
+        let scenario = Stack::shared()?.scenario(name)?;
+        let sql = scenario.sql()?;
+        sql.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", &[&scenario.slot()])?;
+        let topic = format!("{}walwright.checkpoint.oms", scenario.topic_prefix());
+        scenario.stack.kafka.create_topic(&topic, 1, &[("cleanup.policy", "compact")])?;
+        let producer = producer(&scenario)?;
+        Ok(Self { scenario, sql, producer, topic })
+    }
+
+    fn watch(&self) -> Result<SlotWatch> {
+        SlotWatch::start(Watched {
+            postgres: self.scenario.stack.postgres.socket_connection(self.scenario.database()),
+            slot: self.scenario.slot(),
+            brokers: self.scenario.stack.kafka.bootstrap(),
+            checkpoint_topic: self.topic.clone(),
+            settle: Duration::from_secs(1),
+        })
+    }
+
+    fn confirmed(&self) -> Result<String> {
+        let query = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = $1";
+        Ok(self.sql.query(query, &[&self.scenario.slot()])?[0].get(0))
+    }
+
+    fn checkpoint(&self, next_lsn: &str, commit: bool) -> Result<()> {
+        self.producer.begin_transaction()?;
+        send(&self.producer, &self.topic, "checkpoint", &format!("{{\"version\":1,\"next_lsn\":\"{next_lsn}\"}}"))?;
+        send(&self.producer, &self.topic, "takeover", "{\"version\":1,\"instance\":\"me\"}")?;
+        if commit {
+            self.producer.commit_transaction(WITHIN)?
+        } else {
+            self.producer.abort_transaction(WITHIN)?
+        }
+        Ok(())
+    }
+
+    /// Writes some WAL and moves the slot to its end, which is returned.
+    fn advance(&self) -> Result<String> {
+        self.sql.batch("CREATE TABLE IF NOT EXISTS noise (n integer); INSERT INTO noise VALUES (1)")?;
+        let query = "SELECT end_lsn::text FROM pg_replication_slot_advance($1, pg_current_wal_flush_lsn())";
+        Ok(self.sql.query(query, &[&self.scenario.slot()])?[0].get(0))
+    }
+}
+
+#[test]
+fn the_watchdog_is_silent_while_the_checkpoint_leads() -> Result<()> {
+    let source = Source::new("watch_green")?;
+    let watch = source.watch()?;
+    for _ in 0..5 {
+        source.checkpoint("7FFFFFFF/0", true)?;
+        source.advance()?;
+    }
+    let report = watch.finish()?;
+    assert_eq!((report.slot_ahead, &report.first), (0, &None));
+    report.check()
+}
+
+#[test]
+fn the_watchdog_finds_a_slot_that_was_moved_ahead() -> Result<()> {
+    let source = Source::new("watch_red")?;
+    let before = source.confirmed()?;
+    source.checkpoint(&before, true)?;
+    let watch = source.watch()?;
+    let moved = source.advance()?;
+    // What was not committed covers nothing.
+    source.checkpoint(&moved, false)?;
+    let report = watch.finish()?;
+    assert_eq!(report.first, Some(format!("confirmed_flush_lsn {moved}, newest checkpoint {before}")));
+    assert_eq!(report.slot_ahead, 1);
+    report.check().unwrap_err();
+    Ok(())
+}
+
+#[test]
+fn the_watchdog_grants_a_commit_the_moment_until_it_is_visible() -> Result<()> {
+    let source = Source::new("watch_late")?;
+    source.checkpoint(&source.confirmed()?, true)?;
+    let watch = source.watch()?;
+    let moved = source.advance()?;
+    // The watchdog has a second; this is there sooner.
+    source.checkpoint(&moved, true)?;
+    let report = watch.finish()?;
+    assert_eq!((report.slot_ahead, &report.first), (0, &None));
+    report.check()
+}
