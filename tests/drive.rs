@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 mod demo;
 #[path = "drive/serve.rs"]
 mod serve;
+mod torture;
 
 #[derive(Parser)]
 struct Arguments {
@@ -22,12 +23,15 @@ enum Command {
     Demo(demo::Arguments),
     /// Start Postgres, Kafka and the schema registry, say where they are, stop them on Ctrl-C.
     Serve(serve::Arguments),
+    /// Kill daemon, Postgres and broker at random moments under load, then judge what subscribers see.
+    Torture(torture::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Torture(arguments) => torture::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

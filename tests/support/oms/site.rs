@@ -1,13 +1,15 @@
 //! The worked example on a stack: the OMS database, and daemons that read it as `connectors/oms.toml` says.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::expected::{Counts, expected_counts};
 use crate::support::daemon::{BINARY, Daemon};
 use crate::support::process::run;
-use crate::support::sandbox::random;
+use crate::support::sandbox::{Sandbox, random};
 use crate::support::sql::Sql;
 use crate::support::stack::Stack;
 use crate::support::{Context, Result, runtime};
@@ -105,14 +107,18 @@ impl<'a> Site<'a> {
 
     /// Starts a daemon and waits until it is ready.
     pub(crate) fn start(&self, configuration: &Configuration) -> Result<Daemon> {
+        let mut daemon = self.launch(configuration)?.start()?;
+        daemon.wait_ready(READY)?;
+        Ok(daemon)
+    }
+
+    /// What starting a daemon takes, for those who start it again and again while they also stop servers.
+    pub(crate) fn launch(&self, configuration: &Configuration) -> Result<Launch> {
         let admin = self.stack.sandbox.port()?;
         let mut environment = self.environment(configuration);
         environment.push(("WALWRIGHT_ADMIN__LISTEN", admin.to_string()));
-        let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let Configuration { name, file, .. } = configuration;
-        let mut daemon = Daemon::start(&self.stack.sandbox, name, file, admin, &environment)?;
-        daemon.wait_ready(READY)?;
-        Ok(daemon)
+        let (name, file) = (configuration.name.clone(), configuration.file.clone());
+        Ok(Launch { sandbox: Arc::clone(&self.stack.sandbox), name, file, admin, environment })
     }
 
     fn environment(&self, configuration: &Configuration) -> Vec<(&'static str, String)> {
@@ -128,6 +134,23 @@ impl<'a> Site<'a> {
             ("WALWRIGHT_KAFKA__TOPIC_PREFIX", configuration.topic_prefix.clone()),
             ("WALWRIGHT_REGISTRY__URL", self.stack.registry.url()),
         ]
+    }
+}
+
+/// A daemon's command line, environment and address.
+pub(crate) struct Launch {
+    sandbox: Arc<Sandbox>,
+    name: String,
+    file: PathBuf,
+    admin: SocketAddr,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Launch {
+    /// Starts a daemon, ready or not.
+    pub(crate) fn start(&self) -> Result<Daemon> {
+        let environment: Vec<_> = self.environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Daemon::start(&self.sandbox, &self.name, &self.file, self.admin, &environment)
     }
 }
 

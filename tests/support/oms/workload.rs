@@ -9,7 +9,7 @@ pub(crate) mod journal;
 mod memory;
 pub(crate) mod operation;
 mod order;
-mod random;
+pub(crate) mod random;
 mod session;
 mod stock;
 mod writer;

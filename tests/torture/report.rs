@@ -1,0 +1,146 @@
+//! What came of it: a table for people and `target/torture/report.json` for machines.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::support::oracle::Verdict;
+use crate::support::slot_watch;
+use crate::support::{Context, Result};
+
+/// Faulty lines of the daemon's log that are shown.
+const LINES_MAX: usize = 10;
+
+/// Kills and recoveries that were gone through.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Cycles {
+    pub(super) daemon: u32,
+    pub(super) postgres: u32,
+    pub(super) broker: u32,
+}
+
+impl Cycles {
+    /// A line now and then, so that a log shows where a run is.
+    pub(super) fn show(self) {
+        let Self { daemon, postgres, broker } = self;
+        if (daemon + postgres + broker).is_multiple_of(10) {
+            println!("cycles: daemon {daemon}, postgres {postgres}, broker {broker}");
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    seed: u64,
+    cycles: Cycles,
+    /// Transactions that the workload knows to be committed.
+    pub(super) committed: usize,
+    /// Events that the tables call for, by SQL.
+    pub(super) due_by_sql: u64,
+    /// What the oracle says of the events that the independent reader found.
+    #[serde(flatten)]
+    verdict: Verdict,
+    /// Positions of the slot that no committed checkpoint covered, and comparisons of the two.
+    slot_ahead: u64,
+    slot_samples: u64,
+    /// The longest that the slot seemed ahead because a commit was not visible yet.
+    slot_settled_ms: u64,
+    /// 1 where something did not come back, catch up, end or let itself be judged in time.
+    liveness: u64,
+    /// Panics and errors in the daemon's log.
+    log_errors: u64,
+    pub(super) seconds: f64,
+    /// What was found, in words.
+    notes: Vec<String>,
+}
+
+impl Report {
+    pub(super) fn new(seed: u64, cycles: Cycles, slot: &slot_watch::Report) -> Self {
+        Self {
+            seed,
+            cycles,
+            committed: 0,
+            due_by_sql: 0,
+            verdict: Verdict::default(),
+            slot_ahead: slot.slot_ahead,
+            slot_samples: slot.samples,
+            slot_settled_ms: u64::try_from(slot.settled_after.as_millis()).unwrap_or(u64::MAX),
+            liveness: 0,
+            log_errors: 0,
+            seconds: 0.0,
+            notes: slot.first.iter().cloned().collect(),
+        }
+    }
+
+    pub(super) fn judged(&mut self, verdict: Result<Verdict>) {
+        match verdict {
+            Ok(verdict) => self.verdict = verdict,
+            Err(fault) => self.ended(Err(fault)),
+        }
+    }
+
+    pub(super) fn ended(&mut self, ended: Result<()>) {
+        if let Err(fault) = ended {
+            self.liveness = 1;
+            self.notes.push(fault.to_string());
+        }
+    }
+
+    pub(super) fn logged(&mut self, faults: Vec<String>) {
+        self.log_errors = faults.len() as u64;
+        self.notes.extend(faults.into_iter().take(LINES_MAX).map(|line| format!("log: {line}")));
+    }
+
+    fn counters(&self) -> [(&'static str, u64); 10] {
+        let verdict = &self.verdict;
+        [
+            ("loss", verdict.loss),
+            ("phantom", verdict.phantom),
+            ("duplicates", verdict.duplicates),
+            ("reordered", verdict.reordered),
+            ("torn", verdict.torn),
+            ("wrong_values", verdict.wrong_values),
+            ("schema", verdict.schema),
+            ("slot_ahead", self.slot_ahead),
+            ("liveness", self.liveness),
+            ("log_errors", self.log_errors),
+        ]
+    }
+
+    /// No mistake, and something to have made mistakes with. The oracle's count agrees with that of plain SQL, so that
+    /// no single judge has to be believed.
+    pub(super) fn is_clean(&self) -> bool {
+        self.counters().iter().all(|(_, count)| *count == 0)
+            && self.verdict.events > 0
+            && self.verdict.events == self.due_by_sql
+            && self.slot_samples > 0
+    }
+
+    /// Writes `target/torture/report.json` of this checkout.
+    pub(super) fn write(&self) -> Result<PathBuf> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/torture");
+        std::fs::create_dir_all(&folder).context(folder.display())?;
+        let file = folder.join("report.json");
+        std::fs::write(&file, serde_json::to_vec_pretty(self)?).context(file.display())?;
+        Ok(file)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cycles { daemon, postgres, broker } = self.cycles;
+        writeln!(f, "killed: daemon {daemon} times, postgres {postgres}, broker {broker}; seed {}", self.seed)?;
+        writeln!(
+            f,
+            "{} transactions committed, {} events due by SQL, {} seen, {} commits adjacent, {:.0} s",
+            self.committed, self.due_by_sql, self.verdict.events, self.verdict.adjacent_commits, self.seconds
+        )?;
+        for (name, count) in self.counters() {
+            writeln!(f, "  {name:<14}{count:>8}{}", if count == 0 { "" } else { "  <--" })?;
+        }
+        let findings = self.verdict.findings.iter().map(|finding| format!("{}: {}", finding.counter, finding.what));
+        findings.chain(self.notes.iter().cloned()).try_for_each(|note| writeln!(f, "  {note}"))?;
+        write!(f, "{}", if self.is_clean() { "clean" } else { "NOT CLEAN" })
+    }
+}

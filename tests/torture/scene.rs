@@ -1,0 +1,197 @@
+//! The servers, the workload, the daemon and their watchers: set up, struck, and brought to an end.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use walwright::model::Lsn;
+
+use super::plan::{Moment, Outage};
+use super::report::{Cycles, Report};
+use super::{Arguments, daemon_log};
+use crate::support::daemon::Daemon;
+use crate::support::kafka;
+use crate::support::oms::expected::{Counts, expected_counts, since};
+use crate::support::oms::site::{Configuration, Launch, Site};
+use crate::support::oms::workload::journal::{Journal, Outcome};
+use crate::support::oms::workload::{Pace, Workload};
+use crate::support::oracle::{self, Evidence, Verdict};
+use crate::support::postgres::{self, Stop};
+use crate::support::process::{pid, wait_for_end};
+use crate::support::slot_watch::{Checkpoints, SlotWatch, Watched};
+use crate::support::stack::Stack;
+use crate::support::{Context, Result, poll, runtime};
+
+const DATABASE: &str = "oms";
+const CONNECTOR: &str = "oms";
+const SOURCE_ID: &str = "/oms/demo";
+const SLOT: &str = "walwright_oms";
+const WITNESS: &str = "witness";
+
+/// How long anything may take to come back. What takes longer is a fault of liveness.
+const COMES_BACK: Duration = Duration::from_secs(90);
+/// How long the daemon may take to drain after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(60);
+
+pub(super) struct Scene {
+    stack: Stack,
+    launch: Launch,
+    topics: Vec<String>,
+    folder: PathBuf,
+    daemon: Daemon,
+    slot_watch: SlotWatch,
+    checkpoints: Checkpoints,
+    workload: Option<Running>,
+    due_before: Counts,
+}
+
+struct Running {
+    stop: watch::Sender<bool>,
+    writers: JoinHandle<Journal>,
+}
+
+impl Scene {
+    /// Servers, database, contracts; then the witness; then a daemon that is killed in its very first start; then the
+    /// workload. Nothing writes to the database between the witness and the daemon's own slot.
+    pub(super) fn set(arguments: &Arguments, seed: u64) -> Result<Self> {
+        let stack = Stack::own(postgres::Options::default(), &kafka::Options::default())?;
+        let site = Site::create(&stack, DATABASE)?;
+        let configuration = Configuration::checkout()?;
+        site.push_contracts(&configuration)?;
+        let (due_before, connection) = (site.expected_counts()?, site.connection()?);
+        oracle::create_witness(&site.sql()?, WITNESS)?;
+        let watched = Watched {
+            postgres: stack.postgres.socket_connection(DATABASE),
+            slot: SLOT.to_owned(),
+            brokers: stack.kafka.bootstrap(),
+            checkpoint_topic: format!("walwright.checkpoint.{CONNECTOR}"),
+            settle: Watched::SETTLE,
+        };
+        let (checkpoints, slot_watch) = (Checkpoints::new(&watched)?, SlotWatch::start(watched)?);
+        let launch = site.launch(&configuration)?;
+        let daemon = launch.start()?;
+        let folder = stack.sandbox.folder("torture")?;
+        let topics = configuration.topics.clone();
+        let mut scene =
+            Self { stack, launch, topics, folder, daemon, slot_watch, checkpoints, workload: None, due_before };
+        if arguments.cycles > 0 {
+            scene.kill_first_starts()?;
+        }
+        scene.daemon.wait_ready(COMES_BACK)?;
+        scene.workload = Some(Running::start(arguments, seed, &connection)?);
+        Ok(scene)
+    }
+
+    /// The creation of slot, topics and first checkpoint, each cut off somewhere.
+    fn kill_first_starts(&mut self) -> Result<()> {
+        for milliseconds in [100, 250, 500] {
+            self.kill_daemon(Moment::AfterStart(Duration::from_millis(milliseconds)))?;
+        }
+        Ok(())
+    }
+
+    /// SIGKILL at the moment, then the next start.
+    pub(super) fn kill_daemon(&mut self, moment: Moment) -> Result<()> {
+        let wait = match moment {
+            Moment::AfterStart(wait) => wait,
+            Moment::AfterReady(wait) => {
+                self.daemon.wait_ready(COMES_BACK)?;
+                wait
+            }
+        };
+        self.let_work(wait)?;
+        self.daemon.kill_hard()?;
+        self.daemon = self.launch.start()?;
+        Ok(())
+    }
+
+    /// Postgres loses what it had in memory and recovers; the daemon must come back by itself.
+    pub(super) fn crash_postgres(&mut self, outage: Outage) -> Result<()> {
+        self.let_work(outage.after)?;
+        self.stack.postgres.stop(Stop::Immediate)?;
+        self.let_work(outage.lasts)?;
+        self.stack.postgres.restart()?;
+        self.await_progress()
+    }
+
+    /// The broker is killed and comes back with its log; the daemon must come back by itself.
+    pub(super) fn kill_broker(&mut self, outage: Outage) -> Result<()> {
+        self.let_work(outage.after)?;
+        self.stack.kafka.kill_hard(0)?;
+        self.let_work(outage.lasts)?;
+        self.stack.kafka.restart(0)?;
+        self.await_progress()
+    }
+
+    /// Lets time pass, in which the daemon may not end.
+    fn let_work(&self, time: Duration) -> Result<()> {
+        if wait_for_end(pid(self.daemon.id())?, time)? {
+            return Err(format!("walwright ended by itself; its log is {}", self.daemon.log_file().display()).into());
+        }
+        Ok(())
+    }
+
+    /// Waits until everything that is committed now is on Kafka.
+    fn await_progress(&mut self) -> Result<()> {
+        let flushed: String = self.stack.postgres.sql(DATABASE)?.value("SELECT pg_current_wal_flush_lsn()::text")?;
+        let flushed: Lsn = flushed.parse().context("pg_current_wal_flush_lsn")?;
+        let caught_up = poll(COMES_BACK, || {
+            self.let_work(Duration::ZERO)?;
+            Ok(self.checkpoints.newest().is_some_and(|next_lsn| next_lsn >= flushed).then_some(()))
+        })?;
+        caught_up.ok_or_else(|| {
+            let state = self.daemon.get("/readyz").unwrap_or_else(|fault| fault.to_string());
+            format!("the checkpoint has not reached {flushed} after {} s: {state}", COMES_BACK.as_secs()).into()
+        })
+    }
+
+    /// The workload ends, the daemon catches up and ends; then everything is read and judged. What `tortured` found is
+    /// a fault of liveness, and so is a daemon that does not catch up or not end.
+    pub(super) fn end(mut self, seed: u64, cycles: Cycles, tortured: Result<()>, begun: Instant) -> Result<Report> {
+        let journal = self.workload.take().map(Running::stop).transpose()?.ok_or("the workload did not run")?;
+        let ended = tortured.and_then(|()| self.await_progress()).and_then(|()| self.stop_daemon());
+        self.daemon.kill_hard()?;
+        let judged = self.judge();
+        let slot = self.slot_watch.finish()?;
+        let sql = self.stack.postgres.sql(DATABASE)?;
+        let due = since(&self.due_before, &runtime()?.block_on(expected_counts(sql.client()))?);
+        let mut report = Report::new(seed, cycles, &slot);
+        report.committed = journal.count(Outcome::Committed);
+        report.due_by_sql = due.values().sum();
+        report.judged(judged);
+        report.ended(ended);
+        report.logged(daemon_log::faults(&self.daemon.log()?));
+        report.seconds = begun.elapsed().as_secs_f64();
+        Ok(report)
+    }
+
+    fn judge(&self) -> Result<Verdict> {
+        let (witness, records) = (self.folder.join("witness"), self.folder.join("records"));
+        oracle::take_witness(&self.stack.postgres.sql(DATABASE)?, WITNESS, &witness)?;
+        oracle::read_committed(&self.stack.kafka.bootstrap(), &self.topics, &records)?;
+        let registry = self.stack.registry.url();
+        let evidence = Evidence { registry: &registry, witness: &witness, records: &records, source_id: SOURCE_ID };
+        oracle::judge(&evidence)
+    }
+
+    fn stop_daemon(&mut self) -> Result<()> {
+        let status = self.daemon.terminate(DRAIN)?;
+        if status.success() { Ok(()) } else { Err(format!("walwright ended badly after SIGTERM ({status})").into()) }
+    }
+}
+
+impl Running {
+    fn start(arguments: &Arguments, seed: u64, connection: &tokio_postgres::Config) -> Result<Self> {
+        let mut workload = Workload::new(connection, seed, arguments.writers);
+        let pace = Pace { rate: Some(arguments.rate), transactions_per_writer: None };
+        let (stop, stopped) = watch::channel(false);
+        let writers = runtime()?.spawn(async move { workload.run(&stopped, pace).await });
+        Ok(Self { stop, writers })
+    }
+
+    fn stop(self) -> Result<Journal> {
+        self.stop.send_replace(true);
+        runtime()?.block_on(self.writers).context("the workload")
+    }
+}
