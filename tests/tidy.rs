@@ -10,7 +10,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("contract", &["error", "model"]),
     ("connector", &["contract", "error", "model"]),
-    ("config", &["connector", "contract", "error", "kafka", "model"]),
+    ("config", &["connector", "contract", "error", "kafka", "model", "registry"]),
     ("source", &["error", "model"]),
     ("decode", &["error", "model"]),
     ("map", &["connector", "contract", "error", "model"]),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::connector::Connector;
 use super::programs::ContractIds;
 use crate::connector::KeyKind;
+use crate::contract::Contract;
 use crate::error::{At, Result};
 use crate::registry::{Client, Settings, SubjectNameStrategy};
 
@@ -19,35 +20,33 @@ pub(super) struct Ids {
     pub(super) schema_uris: Vec<String>,
 }
 
-/// Looks all contracts of the plan up; the answer is kept, so that the registry may be away later.
+/// Looks all contracts of the plan up (with `register = true`: registers them); the answer is kept, so that the registry may be away later.
 pub(super) fn ids(connector: &mut Connector) -> Result<Ids> {
     if let Some(known) = &connector.ids {
         return Ok(known.clone());
     }
     let (plan, registry) = (&connector.plan, &connector.process.registry);
     let client = Client::new(&Settings { url: registry.url.clone(), timeout: TIMEOUT })?;
+    let id = |subject: &str, contract: &Contract| {
+        let found = match registry.register {
+            true => client.register(subject, &contract.schema),
+            false => client.lookup(subject, &contract.schema),
+        };
+        found.map_err(|error| error.at(At::contract(&contract.path)))
+    };
     let mut found = Ids { ids: ContractIds::default(), schema_uris: Vec::new() };
     for event in &plan.events {
-        let subject = registry.subject_name_strategy.value(&plan.topics[event.topic].name, &event.contract);
-        let id = client
-            .lookup(&subject, &event.contract.schema)
-            .map_err(|error| error.at(At::contract(&event.contract.path)))?;
+        let topic = &plan.topics[event.topic].name;
+        let id = id(&registry.subject_name_strategy.value(topic, &event.contract), &event.contract)?;
         found.schema_uris.push(client.schema_uri(id));
         found.ids.values.push(id);
     }
     for topic in &plan.topics {
-        let id = match &topic.key {
+        let key = match &topic.key {
             KeyKind::String => None,
-            KeyKind::Avro(contract) => {
-                let subject = SubjectNameStrategy::key(&topic.name);
-                Some(
-                    client
-                        .lookup(&subject, &contract.schema)
-                        .map_err(|error| error.at(At::contract(&contract.path)))?,
-                )
-            }
+            KeyKind::Avro(contract) => Some(id(&SubjectNameStrategy::key(&topic.name), contract)?),
         };
-        found.ids.keys.push(id);
+        found.ids.keys.push(key);
     }
     connector.ids = Some(found.clone());
     Ok(found)
