@@ -2,7 +2,7 @@
 
 mod contract;
 mod flow;
-mod property;
 mod oracle;
+mod property;
 mod stack;
 mod support;
