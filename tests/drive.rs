@@ -1,4 +1,5 @@
 //! The commands that run the whole of Walwright on real servers: `cargo test --profile ci --test drive -- COMMAND`.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 

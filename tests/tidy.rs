@@ -1,4 +1,5 @@
 //! Style as a test: who may import whom, and how long files and functions may be.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;

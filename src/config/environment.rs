@@ -15,10 +15,10 @@ const FOREIGN: &[&str] = &["config", "log_format"];
 /// The variables with our prefix, as the keys that they stand for. Names are in upper case, keys in lower case, sections
 /// are parted by two underscores; `[kafka.client]` has keys with dots and cannot be written here.
 pub(super) fn variables() -> Result<Vec<Variable>> {
-    of(Environment::with_prefix(PREFIX).prefix_separator("_").separator("__"))
+    of(&Environment::with_prefix(PREFIX).prefix_separator("_").separator("__"))
 }
 
-fn of(environment: Environment) -> Result<Vec<Variable>> {
+fn of(environment: &Environment) -> Result<Vec<Variable>> {
     let collected = environment.collect();
     let values: BTreeMap<String, Value> = collected
         .map_err(|error| Error::new(Kind::Configuration, "the environment cannot be read").because(error))?
@@ -50,7 +50,7 @@ mod tests {
         ];
         let source = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let environment = Environment::with_prefix(PREFIX).prefix_separator("_").separator("__").source(Some(source));
-        let seen: Vec<_> = of(environment).unwrap().into_iter().map(|v| (v.name, v.section, v.key, v.text)).collect();
+        let seen: Vec<_> = of(&environment).unwrap().into_iter().map(|v| (v.name, v.section, v.key, v.text)).collect();
         let expected = [
             ("WALWRIGHT_KAFKA__TOPIC_PREFIX", "kafka", "topic_prefix", "a."),
             ("WALWRIGHT_SCHEMAS", "", "schemas", "s"),

@@ -26,10 +26,7 @@ pub struct Loaded {
 /// `Configuration` with all faults of all files and of the environment.
 pub fn load_all(file: &Path) -> Result<Loaded> {
     let mut faults = Faults::default();
-    let process = match load_process(file, &environment::variables()?) {
-        Ok(process) => process,
-        Err(found) => return Err(found.into()),
-    };
+    let process = load_process(file, &environment::variables()?)?;
     let (repository, found) = Repository::load(&process.schemas);
     faults.extend(found);
     let mut connectors = Vec::new();

@@ -55,7 +55,7 @@ struct Transaction {
 #[derive(Default)]
 struct TableCounts {
     serial: u64,
-    by_relation: Vec<(u64, u64)>,
+    by_table: Vec<(u64, u64)>,
 }
 
 impl TableCounts {
@@ -64,11 +64,11 @@ impl TableCounts {
     }
 
     /// The count so far; counts one more.
-    fn next(&mut self, relation: usize) -> u64 {
-        if self.by_relation.len() <= relation {
-            self.by_relation.resize(relation + 1, (0, 0));
+    fn next(&mut self, table: usize) -> u64 {
+        if self.by_table.len() <= table {
+            self.by_table.resize(table + 1, (0, 0));
         }
-        let (serial, count) = &mut self.by_relation[relation];
+        let (serial, count) = &mut self.by_table[table];
         if *serial != self.serial {
             (*serial, *count) = (self.serial, 0);
         }
@@ -120,7 +120,8 @@ impl Assembler {
     pub(super) fn message(&mut self, body: &[u8], sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
         match self.decoder.decode(body)? {
             Message::Row { relation, change } => {
-                let Some(place) = self.transaction.place(relation, self.epoch) else { return Ok(()) };
+                let number = self.relations.number(relation);
+                let Some(place) = self.transaction.place(number, self.epoch) else { return Ok(()) };
                 let (relations, tally) = (&self.relations, &mut self.transaction.tally);
                 emit(relations, &mut self.emitter, &mut self.batch, tally, relation, &change, &place)?;
                 self.cut(sink)
@@ -131,7 +132,8 @@ impl Assembler {
             Message::Truncate { relations: truncated, .. } => {
                 let change = Change { operation: Operation::Truncate, old: None, new: None };
                 for &relation in truncated {
-                    let Some(place) = self.transaction.place(relation, self.epoch) else { continue };
+                    let number = self.relations.number(relation);
+                    let Some(place) = self.transaction.place(number, self.epoch) else { continue };
                     let (relations, tally) = (&self.relations, &mut self.transaction.tally);
                     emit(relations, &mut self.emitter, &mut self.batch, tally, relation, &change, &place)?;
                 }
@@ -247,11 +249,11 @@ impl Assembler {
 
 impl Transaction {
     /// Where the next change stands; None where it is on Kafka already.
-    fn place(&mut self, relation: usize, epoch: u32) -> Option<Place> {
+    fn place(&mut self, table: usize, epoch: u32) -> Option<Place> {
         if self.dropped {
             return None;
         }
-        let (n, k) = (self.changes, self.counts.next(relation));
+        let (n, k) = (self.changes, self.counts.next(table));
         self.changes += 1;
         if n < self.from {
             return None;

@@ -96,7 +96,7 @@ impl<C: FnMut(Lsn)> Committer<C> {
             match self.next() {
                 Ok(unit) => match unit.kind {
                     UnitKind::Piece { commit_lsn, .. } => self.large(commit_lsn, unit)?,
-                    UnitKind::Whole { .. } | UnitKind::Progress { .. } => self.gather(unit)?,
+                    UnitKind::Whole { .. } | UnitKind::Progress { .. } => self.gather(&unit)?,
                 },
                 Err(RecvTimeoutError::Timeout) => self.commit()?,
                 Err(RecvTimeoutError::Disconnected) => return self.commit(),
@@ -115,7 +115,7 @@ impl<C: FnMut(Lsn)> Committer<C> {
     }
 
     /// Takes `first` and all that waits behind it into one group, and commits it if there is reason to.
-    fn gather(&mut self, first: Unit) -> Result<()> {
+    fn gather(&mut self, first: &Unit) -> Result<()> {
         self.take(first)?;
         while self.group.bytes < GROUP_BYTES {
             match self.units.try_recv() {
@@ -123,7 +123,7 @@ impl<C: FnMut(Lsn)> Committer<C> {
                     self.stashed = Some(unit);
                     break;
                 }
-                Ok(unit) => self.take(unit)?,
+                Ok(unit) => self.take(&unit)?,
                 Err(_) => break,
             }
         }
@@ -131,7 +131,7 @@ impl<C: FnMut(Lsn)> Committer<C> {
         if self.group.begun || due { self.commit() } else { Ok(()) }
     }
 
-    fn take(&mut self, unit: Unit) -> Result<()> {
+    fn take(&mut self, unit: &Unit) -> Result<()> {
         match unit.kind {
             UnitKind::Whole { next_lsn } => self.group.next_lsn = Some(next_lsn),
             UnitKind::Progress { next_lsn, reply_requested } => {
@@ -179,7 +179,7 @@ impl<C: FnMut(Lsn)> Committer<C> {
         let mut unit = first;
         loop {
             let ended = matches!(unit.kind, UnitKind::Piece { end: Some(_), .. });
-            self.take(unit).map_err(|error| too_long(error, begun, limit, commit_lsn))?;
+            self.take(&unit).map_err(|error| too_long(error, begun, limit, commit_lsn))?;
             if ended {
                 return self.commit().map_err(|error| too_long(error, begun, limit, commit_lsn));
             }

@@ -22,6 +22,10 @@ pub(super) struct Relations {
     enrich: Enrich,
     metrics: Arc<ConnectorMetrics>,
     tables: Vec<Option<TablePrograms>>,
+    /// By the decoder's index: the index of the table's name in `names`. Two OIDs can bear one name in a transaction (a
+    /// table that is dropped and created again), and ids count changes by name.
+    numbers: Vec<usize>,
+    names: Vec<TableName>,
     reported: HashSet<(TableName, String)>,
 }
 
@@ -33,13 +37,35 @@ impl Relations {
         enrich: Enrich,
         metrics: Arc<ConnectorMetrics>,
     ) -> Relations {
-        Relations { plan, ids, epoch, enrich, metrics, tables: Vec::new(), reported: HashSet::new() }
+        Relations {
+            plan,
+            ids,
+            epoch,
+            enrich,
+            metrics,
+            tables: Vec::new(),
+            numbers: Vec::new(),
+            names: Vec::new(),
+            reported: HashSet::new(),
+        }
     }
 
     /// The programs of the table with this index.
     pub(super) fn table(&self, index: usize) -> Result<&TablePrograms> {
         let table = self.tables.get(index).and_then(Option::as_ref);
         table.ok_or_else(|| Error::new(Kind::Bug, "a row came before its table was compiled"))
+    }
+
+    /// A number that all tables of one name share.
+    pub(super) fn number(&self, index: usize) -> usize {
+        self.numbers.get(index).copied().unwrap_or_default()
+    }
+
+    fn number_of(&mut self, name: &TableName) -> usize {
+        self.names.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.names.push(name.clone());
+            self.names.len() - 1
+        })
     }
 
     /// A Relation message arrived: this version of the table is valid from here on.
@@ -54,7 +80,9 @@ impl Relations {
         self.report_unknown(&programs).map_err(|error| error.at(at))?;
         if self.tables.len() <= index {
             self.tables.resize_with(index + 1, || None);
+            self.numbers.resize(index + 1, 0);
         }
+        self.numbers[index] = self.number_of(&programs.relation.name);
         self.tables[index] = Some(programs);
         Ok(())
     }

@@ -163,7 +163,7 @@ mod tests {
     fn a_message_is_whole_only_at_its_last_byte() {
         let bytes = data(5, b"Bxyz");
         for cut in 0..bytes.len() {
-            assert_eq!(message(&bytes[..cut], MESSAGE_BYTES_MAX).unwrap(), None, "{cut}");
+            assert_eq!(message(bytes.get(..cut).unwrap(), MESSAGE_BYTES_MAX).unwrap(), None, "{cut}");
         }
         let (tag, body, total) = message(&bytes, MESSAGE_BYTES_MAX).unwrap().unwrap();
         assert_eq!((tag, total), (b'd', bytes.len()));

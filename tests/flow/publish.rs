@@ -356,7 +356,7 @@ fn topics_are_checked_and_created_where_asked() -> Outcome {
         assert_eq!((topic.partitions, topic.replication), (6, 1));
         assert_eq!(topic.settings.get("retention.ms").map(String::as_str), Some("777000"));
     }
-    let too_many = topics::Wanted { name: "topics.other".to_owned(), create: Some((1, 3)), ..wanted.clone() };
+    let too_many = topics::Wanted { name: "topics.other".to_owned(), create: Some((1, 3)), ..wanted };
     let error = topics::ensure(&admin, &too_many).unwrap_err();
     assert_eq!(error.kind(), Kind::KafkaSetting, "{error}");
 

@@ -59,7 +59,7 @@ fn the_reader_sees_what_is_committed_to_the_end_and_no_more() -> Result<()> {
         if commit { producer.commit_transaction(WITHIN)? } else { producer.abort_transaction(WITHIN)? }
     }
     let file = scenario.folder.join("records");
-    oracle::read_committed(&scenario.stack.kafka.bootstrap(), &[topic.clone()], &file)?;
+    oracle::read_committed(&scenario.stack.kafka.bootstrap(), std::slice::from_ref(&topic), &file)?;
     let text = std::fs::read_to_string(&file)?;
     let records: Vec<serde_json::Value> =
         text.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>()?;

@@ -79,7 +79,7 @@ fn a_slot_of_someone_else_needs_adopt_slot() {
         assert_halt(&Facts { intent: Some(&intent), ..facts(Some(&slot), None) }, Kind::SlotForeign, "did not create");
     }
     assert_eq!(judge(&Facts { adopt_slot: true, ..facts(Some(&slot), None) }).unwrap(), Verdict::Adopt);
-    let lost = SlotFacts { lost: Some("wal_removed".to_owned()), ..slot.clone() };
+    let lost = SlotFacts { lost: Some("wal_removed".to_owned()), ..slot };
     assert_halt(&Facts { adopt_slot: true, ..facts(Some(&lost), None) }, Kind::SlotLost, "wal_removed");
 }
 
