@@ -5,5 +5,7 @@ mod contract;
 mod flow;
 mod oracle;
 mod property;
+mod refusal;
+mod resume;
 mod stack;
 mod support;

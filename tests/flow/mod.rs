@@ -1,3 +1,7 @@
-//! The stages against real servers.
+//! From committed rows to records: values, rules, transactions, and what a source does that changes nothing.
 
 mod publish;
+mod quiet;
+mod rules;
+mod transactions;
+mod values;

@@ -42,7 +42,8 @@ fn all_services_come_up_and_answer() -> Result<()> {
     produce(&stack.kafka, &topic, "one")?;
     assert_eq!(consume(&stack.kafka, &topic, 1)?, ["one"]);
 
-    assert_eq!(get(&format!("{}/subjects", stack.registry.url()))?, "[]");
+    let subjects = get(&format!("{}/subjects", stack.registry.url()))?;
+    assert!(subjects.starts_with('['), "{subjects}");
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::process::{Farewell, Process};
-use super::registry::get;
+use super::registry::{get, get_any};
 use super::sandbox::Sandbox;
 use super::{Context, Result};
 
@@ -63,6 +63,29 @@ impl Daemon {
     /// The body of a path of its HTTP server, e.g. `/metrics`.
     pub(crate) fn get(&self, path: &str) -> Result<String> {
         get(&format!("http://{}{path}", self.admin)).context(path)
+    }
+
+    /// What `/readyz/<connector>` says, green or red; None while nobody answers.
+    pub(crate) fn report(&self, connector: &str) -> Option<serde_json::Value> {
+        let answer = get_any(&format!("http://{}/readyz/{connector}", self.admin)).ok()?;
+        serde_json::from_str(&answer).ok()
+    }
+
+    /// Waits until `/readyz/<connector>` says what is wanted, and returns it.
+    pub(crate) fn wait_report(
+        &mut self,
+        connector: &str,
+        within: Duration,
+        wanted: impl Fn(&serde_json::Value) -> bool,
+    ) -> Result<serde_json::Value> {
+        let mut last = None;
+        let admin = self.admin;
+        let found = self.process.ready(within, || {
+            let answer = get_any(&format!("http://{admin}/readyz/{connector}")).ok();
+            last = answer.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+            Ok(last.clone().filter(|report| wanted(report)))
+        });
+        found.context(format!("wait for /readyz/{connector}, which says {}", last.unwrap_or_default()))
     }
 
     /// Waits for a line of its log that contains `text`.

@@ -82,7 +82,16 @@ fn is_ours(info: &str, name: &str) -> Result<Option<()>> {
 
 /// The body of a GET that answered with 200.
 pub(crate) fn get(url: &str) -> Result<String> {
-    let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).proxy(None).build();
-    let agent = ureq::Agent::new_with_config(config);
+    request(url, true)
+}
+
+/// The body of a GET, whatever its status.
+pub(crate) fn get_any(url: &str) -> Result<String> {
+    request(url, false)
+}
+
+fn request(url: &str, status_as_error: bool) -> Result<String> {
+    let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).proxy(None);
+    let agent = ureq::Agent::new_with_config(config.http_status_as_error(status_as_error).build());
     Ok(agent.get(url).call()?.body_mut().read_to_string()?)
 }

@@ -1,0 +1,101 @@
+//! Kafka: away, without the topic, and with limits.
+
+use crate::support::Result;
+use crate::support::scene::{Scene, WITHIN};
+use crate::support::stack::Stack;
+
+#[test]
+fn nobody_listens() -> Result<()> {
+    let stack = Stack::shared()?;
+    let scene = Scene::new("nobroker")?;
+    scene.push()?;
+    let elsewhere = stack.sandbox.port()?.to_string();
+    scene.process(&stack.kafka.bootstrap(), &elsewhere)?;
+    let mut daemon = scene.launch()?;
+    let cause = scene.cause(&mut daemon, "kafka-unreachable", "retrying")?;
+    assert_eq!(cause.replace(&elsewhere, "ADDRESS"), "");
+    let sessions: i64 =
+        scene.sql()?.value("SELECT count(*) FROM pg_stat_replication WHERE usename = current_database()")?;
+    assert_eq!(sessions, 0, "without Kafka there is no replication connection");
+    Ok(())
+}
+
+#[test]
+fn a_topic_that_is_missing() -> Result<()> {
+    let scene = Scene::new("notopic")?;
+    scene.connector("create = { partitions = 3, replication = 1 }\n", "")?;
+    scene.push()?;
+    assert_eq!(scene.halts("topic-missing")?, "");
+    let slots: i64 =
+        scene.sql()?.value("SELECT count(*) FROM pg_replication_slots WHERE database = current_database()")?;
+    assert_eq!(slots, 0, "no slot keeps WAL for a connector that cannot start");
+    Ok(())
+}
+
+#[test]
+fn a_topic_that_is_there_already() -> Result<()> {
+    let mut scene = Scene::new("ownpart")?;
+    Stack::shared()?.kafka.create_topic(&scene.topic("orders"), 2, &[])?;
+    scene.connector("create = { partitions = 3, replication = 1 }\n", "")?;
+    let daemon = scene.open()?;
+    scene.insert(1, 20)?;
+    assert_eq!(scene.read("orders", 20)?.len(), 20);
+    scene.finish(daemon)
+}
+
+#[test]
+fn a_message_over_the_topics_limit() -> Result<()> {
+    let mut scene = Scene::new("toolarge")?;
+    Stack::shared()?.kafka.create_topic(&scene.topic("orders"), 3, &[("max.message.bytes", "20000")])?;
+    let mut daemon = scene.open()?;
+    scene.insert(1, 1)?;
+    scene.read("orders", 1)?;
+    scene
+        .sql()?
+        .batch("INSERT INTO orders SELECT 2, 'NEW', 1, string_agg(md5(i::text), '') FROM generate_series(1, 2000) i")?;
+    let cause = scene.cause(&mut daemon, "record-too-large", "halted")?;
+    assert_eq!(cause, "");
+    assert_eq!(scene.read_all("orders")?.len(), 1);
+    scene.watched()
+}
+
+#[test]
+fn a_message_over_the_clients_limit() -> Result<()> {
+    let mut scene = Scene::new("hugerow")?;
+    let mut daemon = scene.open()?;
+    scene.insert(1, 1)?;
+    scene.sql()?.batch("INSERT INTO orders VALUES (2, 'NEW', 1, repeat('x', 3000000))")?;
+    let cause = scene.cause(&mut daemon, "record-too-large", "halted")?;
+    assert_eq!(cause, "");
+    scene.watched()
+}
+
+#[test]
+fn more_partitions_later_leave_keys_where_they_are() -> Result<()> {
+    let mut scene = Scene::new("grown")?;
+    let mut daemon = scene.open()?;
+    scene.insert(1, 20)?;
+    let before = scene.read("orders", 20)?;
+    daemon.kill_hard()?;
+    grow(&scene)?;
+    let daemon = scene.start()?;
+    scene.sql()?.batch("DELETE FROM orders")?;
+    scene.insert(1, 20)?;
+    let all = scene.read("orders", 40)?;
+    for seen in &before {
+        let partitions: Vec<_> =
+            all.iter().filter(|other| other.key == seen.key).map(|other| other.partition).collect();
+        assert_eq!(partitions, [seen.partition, seen.partition], "key {}", seen.key);
+    }
+    scene.finish(daemon)
+}
+
+fn grow(scene: &Scene) -> Result<()> {
+    use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+    use rdkafka::client::DefaultClientContext;
+    let admin: AdminClient<DefaultClientContext> = Stack::shared()?.kafka.client().create()?;
+    let (topic, options) = (scene.topic("orders"), AdminOptions::new().operation_timeout(Some(WITHIN)));
+    let grown =
+        crate::support::runtime()?.block_on(admin.create_partitions(&[NewPartitions::new(&topic, 7)], &options))?;
+    grown.into_iter().try_for_each(|topic| topic.map(drop).map_err(|(topic, code)| format!("{topic}: {code}").into()))
+}

@@ -1,0 +1,123 @@
+//! The source server: who may come in, what it must be set to, and what the publication must send.
+
+use crate::support::Result;
+use crate::support::postgres::{self, Postgres};
+use crate::support::scene::{Scene, WITHIN};
+use crate::support::stack::Stack;
+
+/// What a daemon says that is started on the scene and cannot go on, and does again after `mend`.
+fn retries(scene: &Scene, kind: &str) -> Result<String> {
+    scene.push()?;
+    let mut daemon = scene.launch()?;
+    scene.cause(&mut daemon, kind, "retrying")
+}
+
+fn halts(scene: &Scene, kind: &str) -> Result<String> {
+    scene.push()?;
+    let cause = scene.halts(kind)?;
+    let slots: i64 =
+        scene.sql()?.value("SELECT count(*) FROM pg_replication_slots WHERE database = current_database()")?;
+    assert_eq!(slots, 0, "nothing is created before the checks");
+    Ok(cause)
+}
+
+#[test]
+fn wrong_password_until_it_is_right() -> Result<()> {
+    let mut scene = Scene::new("password")?;
+    scene.write("password", "hunter2\n")?;
+    scene.push()?;
+    let mut daemon = scene.launch()?;
+    let cause = scene.cause(&mut daemon, "postgres-authentication", "retrying")?;
+    assert_eq!(cause, "");
+    assert!(!daemon.log()?.contains("hunter2"));
+    scene.write("password", "s3cret")?;
+    daemon.wait_ready(WITHIN)?;
+    scene.insert(1, 1)?;
+    scene.read("orders", 1)?;
+    scene.finish(daemon)
+}
+
+#[test]
+fn unknown_role() -> Result<()> {
+    let scene = Scene::new("role")?;
+    scene.connector(&format!("user = \"{}\"", scene.name), "user = \"nobody_here\"")?;
+    assert_eq!(retries(&scene, "postgres-authentication")?, "");
+    Ok(())
+}
+
+#[test]
+fn unknown_database() -> Result<()> {
+    let scene = Scene::new("nodb")?;
+    scene.connector(&format!("database = \"{}\"", scene.name), "database = \"nowhere\"")?;
+    assert_eq!(halts(&scene, "database-missing")?, "");
+    Ok(())
+}
+
+#[test]
+fn nobody_listens() -> Result<()> {
+    let stack = Stack::shared()?;
+    let scene = Scene::new("noport")?;
+    let (old, new) = (stack.postgres.address().port(), stack.sandbox.port()?.port());
+    scene.connector(&format!("port = {old}"), &format!("port = {new}"))?;
+    let cause = retries(&scene, "postgres-unreachable")?.replace(&new.to_string(), "PORT");
+    assert_eq!(cause.replace(&stack.postgres.address().ip().to_string(), "HOST"), "");
+    Ok(())
+}
+
+#[test]
+fn no_replication_right() -> Result<()> {
+    let scene = Scene::new("right")?;
+    scene.sql()?.batch(&format!("ALTER ROLE {} NOREPLICATION", scene.name))?;
+    assert_eq!(halts(&scene, "permission")?, "");
+    Ok(())
+}
+
+#[test]
+fn wal_level_is_too_low() -> Result<()> {
+    let stack = Stack::shared()?;
+    let options = postgres::Options::default().set("wal_level", "replica");
+    let server = Postgres::start(&stack.sandbox, options)?;
+    let scene = Scene::on("wal_level", &server, &stack.kafka, stack.registry.url())?;
+    assert_eq!(halts(&scene, "server-setting")?, "");
+    Ok(())
+}
+
+#[test]
+fn the_publication_is_missing() -> Result<()> {
+    let scene = Scene::new("nopub")?;
+    scene.sql()?.batch(&format!("DROP PUBLICATION walwright_{}", scene.name))?;
+    assert_eq!(halts(&scene, "publication-missing")?, "");
+    Ok(())
+}
+
+#[test]
+fn the_publication_lacks_a_table() -> Result<()> {
+    let scene = Scene::new("notable")?;
+    scene.sql()?.batch(&format!("ALTER PUBLICATION walwright_{} DROP TABLE orders", scene.name))?;
+    assert_eq!(halts(&scene, "publication-mismatch")?, "");
+    Ok(())
+}
+
+#[test]
+fn the_publication_filters_rows_columns_and_operations_that_rules_need() -> Result<()> {
+    let scene = Scene::new("filtered")?;
+    scene.sql()?.batch(&format!(
+        "ALTER PUBLICATION walwright_{0} SET TABLE orders (id, status) WHERE (id > 5);
+         ALTER PUBLICATION walwright_{0} SET (publish = 'update')",
+        scene.name
+    ))?;
+    assert_eq!(halts(&scene, "publication-mismatch")?, "");
+    Ok(())
+}
+
+#[test]
+fn the_publication_drifts_while_running() -> Result<()> {
+    let mut scene = Scene::new("drift")?;
+    let mut daemon = scene.open()?;
+    scene.insert(1, 1)?;
+    scene.sql()?.batch(&format!("ALTER PUBLICATION walwright_{} DROP TABLE orders", scene.name))?;
+    let cause = scene.cause(&mut daemon, "publication-mismatch", "halted")?;
+    assert_eq!(cause, "");
+    assert_eq!(scene.read_all("orders")?.len(), 1);
+    scene.watched()
+}

@@ -1,0 +1,70 @@
+//! Faults of files: `check` names file, line, column and path, all in one run, and `run` says the same.
+
+use crate::support::Result;
+use crate::support::scene::Scene;
+
+fn complaint(scene: &Scene) -> Result<String> {
+    let said = scene.complaint(&["check"], 2)?;
+    assert_eq!(scene.complaint(&["run"], 2)?, said);
+    Ok(said)
+}
+
+#[test]
+fn malformed_toml() -> Result<()> {
+    let scene = Scene::new("toml")?;
+    scene.connector("mode = \"none\"", "mode = \"none")?;
+    assert_eq!(complaint(&scene)?, "");
+    Ok(())
+}
+
+#[test]
+fn malformed_avro() -> Result<()> {
+    let scene = Scene::new("avro")?;
+    scene.replace("schemas/shop/OrderPlaced/v1.avsc", "\"type\": \"long\"", "\"type\": \"lonk\"")?;
+    assert_eq!(complaint(&scene)?, "");
+    Ok(())
+}
+
+#[test]
+fn malformed_json() -> Result<()> {
+    let scene = Scene::new("json")?;
+    scene.replace("schemas/shop/OrderPlaced/v1.avsc", "\"name\": \"id\",", "\"name\": \"id\"")?;
+    assert_eq!(complaint(&scene)?, "");
+    Ok(())
+}
+
+#[test]
+fn unknown_keys_secrets_and_more_in_one_run() -> Result<()> {
+    let scene = Scene::new("keys")?;
+    scene.connector("publication = ", "publicaton = \"x\"\npublication = ")?;
+    scene.connector("password = { file = \"../password\" }", "password = \"hunter2\"")?;
+    scene.connector("status = \"status\"\n", "")?;
+    scene.connector("note = \"note\"", "note = \"note\"\ncolour = \"colour\"")?;
+    scene.process("topic_prefix", "topic_perfix = \"a\"\ntopic_prefix")?;
+    let said = complaint(&scene)?;
+    assert!(!said.contains("hunter2"), "{said}");
+    assert_eq!(said, "");
+    scene.process("topic_perfix = \"a\"\n", "")?;
+    let said = complaint(&scene)?;
+    assert!(!said.contains("hunter2"), "{said}");
+    assert_eq!(said, "");
+    Ok(())
+}
+
+#[test]
+fn a_topic_of_facts_is_not_compacted() -> Result<()> {
+    let scene = Scene::new("compact")?;
+    scene.connector("create = ", "config = { \"cleanup.policy\" = \"compact\" }\ncreate = ")?;
+    assert_eq!(complaint(&scene)?, "");
+    Ok(())
+}
+
+#[test]
+fn a_missing_password_file() -> Result<()> {
+    let scene = Scene::new("nofile")?;
+    scene.connector("../password", "../nothing")?;
+    scene.push()?;
+    let said = scene.halts("configuration")?;
+    assert_eq!(said, "");
+    Ok(())
+}

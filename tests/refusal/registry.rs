@@ -1,0 +1,76 @@
+//! The registry: away, without the contract, or against it.
+
+use std::io::copy;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
+use crate::support::Result;
+use crate::support::registry::get;
+use crate::support::scene::{Scene, WITHIN};
+use crate::support::stack::Stack;
+
+/// Answers at `from` with what the server at `to` says, until the test process ends.
+fn forward(from: SocketAddr, to: SocketAddr) -> Result<()> {
+    let listener = TcpListener::bind(from)?;
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect(to) else { continue };
+            let (Ok(mut from_client), Ok(mut to_server)) = (client.try_clone(), server.try_clone()) else { continue };
+            let (mut to_client, mut from_server) = (client, server);
+            thread::spawn(move || drop(copy(&mut from_client, &mut to_server)));
+            thread::spawn(move || drop(copy(&mut from_server, &mut to_client)));
+        }
+    });
+    Ok(())
+}
+
+#[test]
+fn down_at_the_start_then_up() -> Result<()> {
+    let stack = Stack::shared()?;
+    let mut scene = Scene::new("noregistry")?;
+    scene.push()?;
+    let url = stack.registry.url();
+    let address: SocketAddr = url.trim_start_matches("http://").split('/').next().unwrap_or_default().parse()?;
+    let elsewhere = stack.sandbox.port()?;
+    scene.process(&address.to_string(), &elsewhere.to_string())?;
+    let mut daemon = scene.launch()?;
+    let cause = scene.cause(&mut daemon, "registry-unreachable", "retrying")?;
+    assert_eq!(cause.replace(&elsewhere.to_string(), "ADDRESS"), "");
+    forward(elsewhere, address)?;
+    daemon.wait_ready(WITHIN)?;
+    scene.insert(1, 1)?;
+    scene.read("orders", 1)?;
+    scene.finish(daemon)
+}
+
+#[test]
+fn a_contract_that_was_not_pushed() -> Result<()> {
+    let scene = Scene::new("unpushed")?;
+    assert_eq!(scene.halts("registry-refused")?, "");
+    Ok(())
+}
+
+#[test]
+fn a_contract_that_breaks_its_readers() -> Result<()> {
+    let scene = Scene::new("breaking")?;
+    scene.push()?;
+    scene.replace(
+        "schemas/shop/OrderPlaced/v1.avsc",
+        "\"name\": \"id\", \"type\": \"long\"",
+        "\"name\": \"id\", \"type\": \"string\"",
+    )?;
+    let said = scene.complaint(&["schemas", "push"], 1)?;
+    assert_eq!(said, "");
+    assert_eq!(scene.halts("registry-refused")?, "");
+    Ok(())
+}
+
+#[test]
+fn the_subject_gets_its_compatibility() -> Result<()> {
+    let scene = Scene::new("level")?;
+    scene.push()?;
+    let url = format!("{}/config/{}-shop.OrderPlaced", Stack::shared()?.registry.url(), scene.topic("orders"));
+    let answer = get(&url)?;
+    assert!(answer.contains("FULL_TRANSITIVE"), "{answer}");
+    Ok(())
+}

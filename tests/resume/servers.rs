@@ -1,0 +1,125 @@
+//! The start table by server: another cluster, a restored one, a promoted standby, one that was left behind, a fork.
+
+use crate::support::postgres::{Options, Postgres, Stop};
+use crate::support::scene::{Scene, WITHIN};
+use crate::support::stack::Stack;
+use crate::support::{Result, poll};
+
+fn server() -> Result<Postgres> {
+    Postgres::start(&Stack::shared()?.sandbox, Options::default())
+}
+
+/// A connector on `server` that has published the orders 1 and 2 and is stopped.
+fn stopped(name: &str, server: &Postgres) -> Result<Scene> {
+    let stack = Stack::shared()?;
+    let mut scene = Scene::on(name, server, &stack.kafka, stack.registry.url())?;
+    let daemon = scene.open()?;
+    scene.insert(1, 2)?;
+    scene.read("orders", 2)?;
+    scene.finish(daemon)?;
+    Ok(scene)
+}
+
+/// Publishes one more order.
+fn one_more(scene: &mut Scene, id: i64) -> Result<()> {
+    let daemon = scene.start()?;
+    scene.insert(id, id)?;
+    scene.read("orders", usize::try_from(id)?)?;
+    scene.finish(daemon)
+}
+
+#[test]
+fn another_cluster_halts() -> Result<()> {
+    let (one, other) = (server()?, server()?);
+    let mut scene = stopped("cluster", &one)?;
+    // The same database there, as a restored dump is.
+    let twin = other.create_database("cluster").and_then(|()| other.sql("cluster"))?;
+    twin.batch(
+        "CREATE ROLE cluster LOGIN REPLICATION PASSWORD 's3cret';
+         CREATE TABLE orders (id bigint PRIMARY KEY, status text NOT NULL, amount numeric(12,2), note text);
+         CREATE PUBLICATION walwright_cluster FOR TABLE orders",
+    )?;
+    twin.batch("SELECT pg_create_logical_replication_slot('walwright_cluster', 'pgoutput')")?;
+    let owner = scene.state()?.takeover;
+    scene.move_to(&one, &other)?;
+    assert_eq!(scene.halts("system-mismatch")?, "");
+    assert_eq!(scene.state()?.takeover, owner, "a daemon at the wrong server does not fence the right one");
+    Ok(())
+}
+
+#[test]
+fn a_restored_server_halts() -> Result<()> {
+    let mut server = server()?;
+    let mut scene = stopped("restored", &server)?;
+    server.stop(Stop::Fast)?;
+    let mut backup = server.copy()?;
+    server.restart()?;
+    one_more(&mut scene, 3)?;
+    server.stop(Stop::Fast)?;
+    backup.restart()?;
+    scene.move_to(&server, &backup)?;
+    assert_eq!(scene.halts("server-behind")?, "");
+    Ok(())
+}
+
+#[test]
+fn a_promoted_standby_goes_on_and_the_old_primary_halts() -> Result<()> {
+    let mut primary = server()?;
+    let mut scene = stopped("promoted", &primary)?;
+    primary.stop(Stop::Fast)?;
+    let mut standby = primary.copy()?;
+    standby.follow(&primary)?;
+    primary.restart()?;
+    standby.restart()?;
+    scene.insert(3, 3)?;
+    let end: String = primary.sql("promoted")?.value("SELECT pg_current_wal_lsn()::text")?;
+    let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{end}'::pg_lsn");
+    poll(WITHIN, || Ok(standby.sql("promoted")?.value::<bool>(&replayed)?.then_some(())))?.ok_or("no replay")?;
+    primary.stop(Stop::Fast)?;
+
+    // A standby is waited for, and taken once it is promoted.
+    scene.move_to(&primary, &standby)?;
+    let mut daemon = scene.launch()?;
+    assert_eq!(
+        scene
+            .cause(&mut daemon, "postgres-not-ready", "retrying")?
+            .replace(&standby.address().ip().to_string(), "HOST"),
+        ""
+    );
+    standby.sql("promoted")?.batch("SELECT pg_promote()")?;
+    daemon.wait_ready(WITHIN)?;
+    scene.insert(4, 4)?;
+    let seen = scene.read("orders", 4)?;
+    let mut ids: Vec<_> = seen.iter().map(|seen| seen.field("id").as_i64().unwrap_or_default()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [1, 2, 3, 4]);
+    scene.finish(daemon)?;
+    assert_eq!(scene.state()?.checkpoint.map(|checkpoint| checkpoint.timeline), Some(2));
+
+    primary.restart()?;
+    scene.move_to(&standby, &primary)?;
+    assert_eq!(scene.halts("timeline-mismatch")?, "");
+    Ok(())
+}
+
+#[test]
+fn a_standby_promoted_before_the_checkpoint_halts() -> Result<()> {
+    let mut primary = server()?;
+    let mut scene = stopped("forked", &primary)?;
+    primary.stop(Stop::Fast)?;
+    let mut standby = primary.copy()?;
+    primary.restart()?;
+    one_more(&mut scene, 3)?;
+    primary.stop(Stop::Fast)?;
+    // It follows nobody that is there, so it ends where it was copied.
+    standby.follow(&primary)?;
+    standby.restart()?;
+    let sql = standby.sql("forked")?;
+    sql.batch("SELECT pg_promote()")?;
+    // Its WAL grows past the checkpoint: the position alone would not tell.
+    sql.batch("INSERT INTO orders SELECT i, 'OTHER' FROM generate_series(100, 5000) i")?;
+    scene.move_to(&primary, &standby)?;
+    assert_eq!(scene.halts("timeline-mismatch")?, "");
+    assert_eq!(scene.read_all("orders")?.len(), 3);
+    Ok(())
+}

@@ -1,0 +1,393 @@
+//! One connector on a small database: its tables, contracts and files, daemons on it, and what a subscriber sees.
+//!
+//! A scene starts as a shop with one table and one event. A test changes what it is about, in the database, in the
+//! connector file or in a contract, and looks at what the daemon says and publishes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use walwright::checkpoint::record::State;
+use walwright::checkpoint::store::Store;
+use walwright::kafka::KafkaClient;
+use walwright::publish::fence;
+
+use super::daemon::{BINARY, Daemon};
+use super::kafka::Kafka;
+use super::postgres::Postgres;
+use super::sandbox::Sandbox;
+use super::seen::{Reader, Seen};
+use super::slot_watch::{SlotWatch, Watched};
+use super::sql::Sql;
+use super::stack::{Scenario, Stack};
+use super::{Context, Result, poll};
+
+/// The longest that anything here is waited for.
+pub(crate) const WITHIN: Duration = Duration::from_secs(90);
+const PASSWORD: &str = "s3cret";
+
+const TABLES: &str =
+    "CREATE TABLE orders (id bigint PRIMARY KEY, status text NOT NULL, amount numeric(12,2), note text)";
+
+const CONNECTOR: &str = r#"[source]
+id = "/shop/test"
+host = "HOST"
+port = PORT
+database = "NAME"
+user = "NAME"
+password = { file = "../password" }
+tls = "disable"
+slot = "walwright_NAME"
+publication = "walwright_NAME"
+
+[snapshot]
+mode = "none"
+
+[[topic]]
+name = "orders"
+key = "string"
+create = { partitions = 3, replication = 1 }
+
+[[event]]
+contract = "shop/OrderPlaced/v1"
+table = "public.orders"
+on = ["insert"]
+topic = "orders"
+key = "id"
+[event.fields]
+meta = "meta"
+id = "id"
+status = "status"
+amount = "amount"
+note = "note"
+
+[[table]]
+name = "public.orders"
+unmatched = "filter"
+"#;
+
+const PROCESS: &str = r#"connectors = "connectors/"
+schemas = "schemas/"
+
+[kafka]
+brokers = "BROKERS"
+topic_prefix = "NAME."
+
+[registry]
+url = "REGISTRY"
+
+[log]
+level = "debug"
+"#;
+
+const ORDER_PLACED: &str = r#"{ "type": "record", "name": "OrderPlaced", "namespace": "shop", "doc": "An order.", "fields": [
+  { "name": "meta", "type": "common.EventMeta", "doc": "About the event." },
+  { "name": "id", "type": "long", "doc": "The order." },
+  { "name": "status", "type": "string", "doc": "Its state." },
+  { "name": "amount", "type": ["null", { "type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2 }], "default": null, "doc": "Its amount." },
+  { "name": "note", "type": ["null", "string"], "default": null, "doc": "A note." }
+] }"#;
+
+pub(crate) struct Scene {
+    /// Also the name of database, role and connector.
+    pub(crate) name: String,
+    pub(crate) folder: PathBuf,
+    sandbox: Arc<Sandbox>,
+    /// Of the superuser.
+    connection: String,
+    brokers: String,
+    registry: String,
+    watch: Option<SlotWatch>,
+    /// On the shared stack the database goes with the scene.
+    _scenario: Option<Scenario<'static>>,
+}
+
+impl Scene {
+    /// A shop on the shared stack.
+    pub(crate) fn new(name: &str) -> Result<Self> {
+        let stack = Stack::shared()?;
+        let scenario = stack.scenario(name)?;
+        let (name, folder) = (scenario.name.clone(), scenario.folder.clone());
+        let scene = Self::make(name, folder, &stack.sandbox, &stack.postgres, &stack.kafka, stack.registry.url())?;
+        Ok(Self { _scenario: Some(scenario), ..scene })
+    }
+
+    /// A shop on servers that the caller may stop; database and files are not removed before them.
+    pub(crate) fn on(name: &str, postgres: &Postgres, kafka: &Kafka, registry: String) -> Result<Self> {
+        let sandbox = &Stack::shared()?.sandbox;
+        postgres.create_database(name)?;
+        Self::make(name.to_owned(), sandbox.folder(name)?, sandbox, postgres, kafka, registry)
+    }
+
+    fn make(
+        name: String,
+        folder: PathBuf,
+        sandbox: &Arc<Sandbox>,
+        postgres: &Postgres,
+        kafka: &Kafka,
+        registry: String,
+    ) -> Result<Self> {
+        let (sandbox, connection) = (Arc::clone(sandbox), postgres.socket_connection(&name));
+        let brokers = kafka.bootstrap();
+        let scene = Self { name, folder, sandbox, connection, brokers, registry, watch: None, _scenario: None };
+        scene.write_files(postgres)?;
+        let sql = scene.sql()?;
+        sql.batch(&format!("CREATE ROLE {} LOGIN REPLICATION PASSWORD '{PASSWORD}'", scene.name))?;
+        sql.batch(TABLES)?;
+        sql.batch(&format!("CREATE PUBLICATION walwright_{} FOR TABLE orders", scene.name))?;
+        Ok(scene)
+    }
+
+    fn write_files(&self, postgres: &Postgres) -> Result<()> {
+        let address = postgres.address();
+        let connector = CONNECTOR
+            .replace("HOST", &address.ip().to_string())
+            .replace("PORT", &address.port().to_string())
+            .replace("NAME", &self.name);
+        let process =
+            PROCESS.replace("BROKERS", &self.brokers).replace("NAME", &self.name).replace("REGISTRY", &self.registry);
+        self.write(&format!("connectors/{}.toml", self.name), &connector)?;
+        self.write("walwright.toml", &process)?;
+        self.write("password", PASSWORD)?;
+        self.write("schemas/shop/OrderPlaced/v1.avsc", ORDER_PLACED)?;
+        let meta = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/common/EventMeta/v1.avsc");
+        self.write("schemas/common/EventMeta/v1.avsc", &std::fs::read_to_string(meta)?)
+    }
+
+    /// Writes a file of the scene's folder.
+    pub(crate) fn write(&self, path: &str, text: &str) -> Result<()> {
+        let file = self.folder.join(path);
+        if let Some(folder) = file.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(&file, text).context(file.display())
+    }
+
+    /// Replaces what occurs exactly once in the connector file.
+    pub(crate) fn connector(&self, from: &str, to: &str) -> Result<()> {
+        self.replace(&format!("connectors/{}.toml", self.name), from, to)
+    }
+
+    /// Adds to the end of the connector file.
+    pub(crate) fn connector_more(&self, more: &str) -> Result<()> {
+        let path = format!("connectors/{}.toml", self.name);
+        let text = std::fs::read_to_string(self.folder.join(&path))?;
+        self.write(&path, &(text + more))
+    }
+
+    /// Replaces what occurs exactly once in the process file.
+    pub(crate) fn process(&self, from: &str, to: &str) -> Result<()> {
+        self.replace("walwright.toml", from, to)
+    }
+
+    /// Replaces what occurs exactly once in a file of the folder.
+    pub(crate) fn replace(&self, path: &str, from: &str, to: &str) -> Result<()> {
+        let text = std::fs::read_to_string(self.folder.join(path)).context(path)?;
+        if text.matches(from).count() != 1 {
+            return Err(format!("{path} does not hold {from:?} once:\n{text}").into());
+        }
+        self.write(path, &text.replace(from, to))
+    }
+
+    /// The same connector on another server.
+    pub(crate) fn move_to(&mut self, from: &Postgres, to: &Postgres) -> Result<()> {
+        let line = |server: &Postgres| format!("port = {}", server.address().port());
+        self.connector(&line(from), &line(to))?;
+        self.connection = to.socket_connection(&self.name);
+        Ok(())
+    }
+
+    /// A session of the superuser.
+    pub(crate) fn sql(&self) -> Result<Sql> {
+        Sql::connect(&self.connection)
+    }
+
+    /// Inserts orders `from..=to`, one transaction each.
+    pub(crate) fn insert(&self, from: i64, to: i64) -> Result<()> {
+        let sql = self.sql()?;
+        for id in from..=to {
+            sql.execute("INSERT INTO orders VALUES ($1, 'PLACED', 12.50)", &[&id])?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn slot(&self) -> String {
+        format!("walwright_{}", self.name)
+    }
+
+    /// A topic's whole name.
+    pub(crate) fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.name)
+    }
+
+    /// Runs the program with this scene's process file to its end.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).arg("--config").arg(self.folder.join("walwright.toml"));
+        command.output().context(format!("{command:?}"))
+    }
+
+    /// What the program says on standard error, where it must fail with `code`; the folder is written `~`.
+    pub(crate) fn complaint(&self, arguments: &[&str], code: i32) -> Result<String> {
+        let output = self.command(arguments)?;
+        let text = String::from_utf8_lossy(&output.stderr).replace(&self.folder.display().to_string(), "~");
+        let text = text.replace(&self.name, "NAME");
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        Ok(text)
+    }
+
+    /// Registers the contracts.
+    pub(crate) fn push(&self) -> Result<()> {
+        let output = self.command(&["schemas", "push"])?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(()) } else { Err(said.into()) }
+    }
+
+    /// Starts a daemon, ready or not.
+    pub(crate) fn launch(&self) -> Result<Daemon> {
+        let admin = self.sandbox.port()?;
+        let environment = [("WALWRIGHT_ADMIN__LISTEN", &*admin.to_string())];
+        Daemon::start(&self.sandbox, &self.name, &self.folder.join("walwright.toml"), admin, &environment)
+    }
+
+    /// Starts a daemon and waits until it streams; from the first one on, the slot is watched.
+    pub(crate) fn start(&mut self) -> Result<Daemon> {
+        let mut daemon = self.launch()?;
+        daemon.wait_ready(WITHIN)?;
+        self.watch()?;
+        Ok(daemon)
+    }
+
+    /// Pushes the contracts, then starts a daemon.
+    pub(crate) fn open(&mut self) -> Result<Daemon> {
+        self.push()?;
+        self.start()
+    }
+
+    fn watch(&mut self) -> Result<()> {
+        if self.watch.is_none() {
+            let watched = Watched {
+                postgres: self.connection.clone(),
+                slot: self.slot(),
+                brokers: self.brokers.clone(),
+                checkpoint_topic: self.store().topic().to_owned(),
+                settle: Watched::SETTLE,
+            };
+            self.watch = Some(SlotWatch::start(watched)?);
+        }
+        Ok(())
+    }
+
+    /// Starts a daemon that must not get ready, and returns the cause that it gives, without what varies.
+    pub(crate) fn halts(&self, kind: &str) -> Result<String> {
+        let mut daemon = self.launch()?;
+        self.cause(&mut daemon, kind, "halted")
+    }
+
+    /// Waits until the connector is in `state` because of `kind`, and returns the cause without what varies.
+    pub(crate) fn cause(&self, daemon: &mut Daemon, kind: &str, state: &str) -> Result<String> {
+        let report =
+            daemon.wait_report(&self.name, WITHIN, |report| report["state"] == state && report["kind"] == kind)?;
+        assert!(report["remedy"].as_str().is_some_and(|remedy| remedy.len() > 20), "{report}");
+        Ok(self.masked(report["cause"].as_str().unwrap_or_default()))
+    }
+
+    /// Positions, process ids, instances, system identifiers, the scene's name and folder replaced by words.
+    pub(crate) fn masked(&self, text: &str) -> String {
+        let text = text.replace(&self.folder.display().to_string(), "~").replace(&self.name, "NAME");
+        let text = text.replace(&self.brokers, "BROKERS").replace(&self.registry, "REGISTRY");
+        text.split(' ').map(masked_word).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Reads `count` records of a topic from its beginning, each as soon as it is visible.
+    pub(crate) fn read(&self, topic: &str, count: usize) -> Result<Vec<Seen>> {
+        Reader::new(&self.brokers, &self.registry, &self.topic(topic))?.read(count, WITHIN)
+    }
+
+    /// Reads all of a topic. Nobody may write meanwhile.
+    pub(crate) fn read_all(&self, topic: &str) -> Result<Vec<Seen>> {
+        Reader::new(&self.brokers, &self.registry, &self.topic(topic))?.read_all(WITHIN)
+    }
+
+    /// A metric's value: of the series that has all of `labels`, summed over the others.
+    pub(crate) fn metric(&self, daemon: &Daemon, name: &str, labels: &[&str]) -> Result<f64> {
+        let text = daemon.get("/metrics")?;
+        let own = format!("connector=\"{}\"", self.name);
+        let series = text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')));
+        let series = series.filter(|line| line.contains(&own) && labels.iter().all(|label| line.contains(label)));
+        series.map(|line| line.rsplit(' ').next().unwrap_or_default().parse::<f64>().context(line)).sum()
+    }
+
+    /// Waits until a metric is as wanted.
+    pub(crate) fn wait_metric(
+        &self,
+        daemon: &Daemon,
+        name: &str,
+        labels: &[&str],
+        wanted: impl Fn(f64) -> bool,
+    ) -> Result<f64> {
+        let mut last = f64::NAN;
+        let found = poll(WITHIN, || {
+            last = self.metric(daemon, name, labels)?;
+            Ok(wanted(last).then_some(last))
+        })?;
+        found.ok_or_else(|| format!("{name} {labels:?} is {last}").into())
+    }
+
+    /// Stops a daemon in good order. What every scene keeps: each change received was published or filtered, and the
+    /// slot never passed the checkpoint.
+    pub(crate) fn finish(&mut self, mut daemon: Daemon) -> Result<()> {
+        self.conserved(&daemon)?;
+        let status = daemon.terminate(WITHIN)?;
+        assert!(status.success(), "{status}: {}", daemon.log()?);
+        self.watched()
+    }
+
+    /// What the slot's watchdog found.
+    pub(crate) fn watched(&mut self) -> Result<()> {
+        self.watch.take().map_or(Ok(()), |watch| watch.finish()?.check())
+    }
+
+    fn conserved(&self, daemon: &Daemon) -> Result<()> {
+        let count = |name: &str| self.metric(daemon, name, &[]);
+        let received = count("walwright_changes_received_total")?;
+        let (published, filtered) =
+            (count("walwright_changes_published_total")?, count("walwright_changes_filtered_total")?);
+        assert_eq!(received, published + filtered, "received = {published} published + {filtered} filtered");
+        Ok(())
+    }
+
+    fn store(&self) -> Store {
+        Store::new(&KafkaClient::new(&self.brokers), &format!("{}.", self.name), &self.name)
+    }
+
+    /// What the checkpoint topic says.
+    pub(crate) fn state(&self) -> Result<State> {
+        self.store().read_stable(Instant::now() + WITHIN).map_err(|error| error.chain().into())
+    }
+
+    /// Writes records of the checkpoint topic, which must exist, as a daemon does; None removes.
+    pub(crate) fn write_state(&self, records: &[(&str, Option<&[u8]>)]) -> Result<()> {
+        let (client, end) = (KafkaClient::new(&self.brokers), Instant::now() + WITHIN);
+        let written = fence(&client, "walwright", &self.name, 60_000, end)
+            .and_then(|mut fenced| fenced.control.commit_records(self.store().topic(), records, end));
+        written.map_err(|error| error.chain().into())
+    }
+}
+
+fn masked_word(word: &str) -> String {
+    let core = word.trim_matches(|char: char| "():,;".contains(char));
+    let hex = |part: &str| !part.is_empty() && part.chars().all(|char| matches!(char, '0'..='9' | 'A'..='F'));
+    let lsn = core.split_once('/').is_some_and(|(high, low)| hex(high) && hex(low));
+    let with = if lsn {
+        "LSN"
+    } else if core.len() == 32 && core.chars().all(|char| char.is_ascii_hexdigit()) {
+        "INSTANCE"
+    } else if core.len() == 19 && core.chars().all(|char| char.is_ascii_digit()) {
+        "SYSTEM"
+    } else {
+        return word.to_owned();
+    };
+    word.replace(core, with)
+}

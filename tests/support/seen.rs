@@ -1,0 +1,140 @@
+//! Records as a `read_committed` consumer sees them, decoded, for tests to compare.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use apache_avro::types::Value;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::{Value as Json, json};
+
+use super::event::Decoder;
+use super::{Context, Result};
+
+/// A record.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) partition: i32,
+    pub(crate) key: String,
+    /// None: a tombstone.
+    pub(crate) value: Option<Json>,
+    pub(crate) headers: BTreeMap<String, String>,
+}
+
+impl Seen {
+    /// A field of the value.
+    pub(crate) fn field(&self, name: &str) -> Json {
+        self.value.as_ref().and_then(|value| value.get(name)).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        self.headers.get("ce_id").map_or("", String::as_str)
+    }
+}
+
+/// A consumer of one topic from its beginning.
+pub(crate) struct Reader {
+    consumer: BaseConsumer,
+    partitions: usize,
+    decoder: Decoder,
+}
+
+impl Reader {
+    /// The topic must exist.
+    pub(crate) fn new(brokers: &str, registry: &str, topic: &str) -> Result<Self> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            // librdkafka assigns partitions only to a client with a group; none is joined.
+            .set("group.id", "test")
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "error")
+            .set("fetch.wait.max.ms", "20")
+            .create()?;
+        let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(30)).context(topic)?;
+        let found = metadata.topics().first().filter(|found| found.error().is_none());
+        let partitions = found.ok_or_else(|| format!("there is no topic {topic}"))?.partitions();
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
+        }
+        consumer.assign(&list)?;
+        Ok(Self { consumer, partitions: list.count(), decoder: Decoder::new(registry.to_owned()) })
+    }
+
+    /// The first `count` records, each as soon as it is visible.
+    pub(crate) fn read(&mut self, count: usize, within: Duration) -> Result<Vec<Seen>> {
+        let end = Instant::now() + within;
+        self.read_until(|seen, _| seen == count || Instant::now() > end).and_then(|seen| {
+            let short = format!("{} of {count} records are visible: {seen:?}", seen.len());
+            if seen.len() == count { Ok(seen) } else { Err(short.into()) }
+        })
+    }
+
+    /// All records up to the end of each partition.
+    pub(crate) fn read_all(&mut self, within: Duration) -> Result<Vec<Seen>> {
+        let (end, partitions) = (Instant::now() + within, self.partitions);
+        let seen = self.read_until(|_, ended| ended == partitions || Instant::now() > end)?;
+        if Instant::now() > end { Err("a topic cannot be read to its end".into()) } else { Ok(seen) }
+    }
+
+    fn read_until(&mut self, done: impl Fn(usize, usize) -> bool) -> Result<Vec<Seen>> {
+        let (mut seen, mut ended) = (Vec::new(), BTreeSet::new());
+        while !done(seen.len(), ended.len()) {
+            match self.consumer.poll(Duration::from_millis(200)) {
+                Some(Ok(message)) => seen.push(see(&message, &mut self.decoder)?),
+                Some(Err(KafkaError::PartitionEOF(partition))) => drop(ended.insert(partition)),
+                Some(Err(error)) => return Err(error.into()),
+                None => {}
+            }
+        }
+        Ok(seen)
+    }
+}
+
+fn see(message: &BorrowedMessage<'_>, decoder: &mut Decoder) -> Result<Seen> {
+    let key = String::from_utf8(message.key().unwrap_or_default().to_vec())?;
+    let value = match message.payload() {
+        Some(value) => Some(as_json(&decoder.decode(value)?.value)?),
+        None => None,
+    };
+    let mut headers = BTreeMap::new();
+    for header in message.headers().into_iter().flat_map(Headers::iter) {
+        headers.insert(header.key.to_owned(), String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned());
+    }
+    Ok(Seen { partition: message.partition(), key, value, headers })
+}
+
+/// An Avro value as JSON: bytes as hex, decimals as their unscaled digits, logical types as their numbers.
+fn as_json(value: &Value) -> Result<Json> {
+    Ok(match value {
+        Value::Null => Json::Null,
+        Value::Boolean(value) => json!(value),
+        Value::Int(value) | Value::Date(value) => json!(value),
+        Value::Long(value)
+        | Value::TimeMicros(value)
+        | Value::TimestampMicros(value)
+        | Value::LocalTimestampMicros(value) => json!(value),
+        Value::Float(value) => json!(value.to_string()),
+        Value::Double(value) => json!(value.to_string()),
+        Value::Bytes(bytes) => json!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        Value::String(text) | Value::Enum(_, text) => json!(text),
+        Value::Uuid(uuid) => json!(uuid.to_string()),
+        Value::Decimal(decimal) => json!(unscaled(&Vec::try_from(decimal)?).to_string()),
+        Value::Union(_, value) => as_json(value)?,
+        Value::Record(fields) => {
+            Json::Object(fields.iter().map(|(name, value)| Ok((name.clone(), as_json(value)?))).collect::<Result<_>>()?)
+        }
+        other => return Err(format!("an event holds {other:?}").into()),
+    })
+}
+
+/// A two's complement number of up to 16 bytes, the high one first.
+fn unscaled(bytes: &[u8]) -> i128 {
+    let sign = if bytes.first().is_some_and(|byte| byte & 0x80 != 0) { -1 } else { 0 };
+    bytes.iter().fold(sign, |number, byte| number << 8 | i128::from(*byte))
+}
