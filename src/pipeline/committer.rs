@@ -74,17 +74,25 @@ struct Group {
     urgent: bool,
 }
 
+/// How a transaction that came in pieces ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Large {
+    Committed,
+    /// The channel closed in the middle of it; whoever closed it knows why.
+    CutOff,
+}
+
 impl<C: FnMut(Lsn)> Committer<C> {
     pub(super) fn new(settings: CommitterSettings, units: Receiver<Unit>, confirm: C) -> Committer<C> {
         let group = Group::default();
         Committer { settings, units, confirm, stashed: None, group, last_written: Instant::now() }
     }
 
-    /// Runs until the channel closes, then commits what is left. What is begun and cannot be committed is aborted, so that
+    /// Runs until the channel closes, then commits what is whole. What is begun and cannot be committed is aborted, so that
     /// readers need not wait for the transaction's timeout.
     pub(super) fn run(mut self) -> Result<()> {
         let done = self.serve();
-        if done.is_err() && self.group.begun && self.settings.transactional {
+        if self.group.begun && self.settings.transactional {
             // The transaction is lost either way: the next start fences and aborts it if this could not.
             drop(self.settings.producer.abort(Instant::now() + ABORT_WAIT));
         }
@@ -95,7 +103,10 @@ impl<C: FnMut(Lsn)> Committer<C> {
         loop {
             match self.next() {
                 Ok(unit) => match unit.kind {
-                    UnitKind::Piece { commit_lsn, .. } => self.large(commit_lsn, unit)?,
+                    UnitKind::Piece { commit_lsn, .. } => match self.large(commit_lsn, unit)? {
+                        Large::Committed => {}
+                        Large::CutOff => return Ok(()),
+                    },
                     UnitKind::Whole { .. } | UnitKind::Progress { .. } => self.gather(&unit)?,
                 },
                 Err(RecvTimeoutError::Timeout) => self.commit()?,
@@ -171,7 +182,7 @@ impl<C: FnMut(Lsn)> Committer<C> {
     }
 
     /// A transaction longer than a unit: a Kafka transaction of its own, sent out piece by piece.
-    fn large(&mut self, commit_lsn: Lsn, first: Unit) -> Result<()> {
+    fn large(&mut self, commit_lsn: Lsn, first: Unit) -> Result<Large> {
         self.commit()?;
         let begun = Instant::now();
         let limit = self.settings.transaction_timeout;
@@ -181,7 +192,8 @@ impl<C: FnMut(Lsn)> Committer<C> {
             let ended = matches!(unit.kind, UnitKind::Piece { end: Some(_), .. });
             self.take(&unit).map_err(|error| too_long(error, begun, limit, commit_lsn))?;
             if ended {
-                return self.commit().map_err(|error| too_long(error, begun, limit, commit_lsn));
+                self.commit().map_err(|error| too_long(error, begun, limit, commit_lsn))?;
+                return Ok(Large::Committed);
             }
             if self.settings.split && (self.group.bytes >= GROUP_BYTES || begun.elapsed() > limit / 4) {
                 self.commit()?;
@@ -189,8 +201,8 @@ impl<C: FnMut(Lsn)> Committer<C> {
                 warned = true;
                 tracing::warn!(%commit_lsn, limit_s = limit.as_secs(), "a source transaction has used half of transaction.timeout.ms");
             }
-            let closed = |_| Error::new(Kind::PostgresUnreachable, "the stream ended inside a large transaction");
-            unit = self.units.recv().map_err(closed)?;
+            let Ok(next) = self.units.recv() else { return Ok(Large::CutOff) };
+            unit = next;
         }
     }
 

@@ -138,3 +138,18 @@ fn a_value_that_its_field_cannot_hold_halts_and_nothing_of_its_transaction_is_se
     assert_eq!(scene.read_all("orders")?.len(), 1);
     Ok(())
 }
+
+#[test]
+fn a_value_that_does_not_fit_halts_also_at_the_end_of_a_long_transaction() -> Result<()> {
+    let mut scene = Scene::new("longmisfit")?;
+    scene.sql()?.batch("ALTER TABLE orders ALTER amount TYPE numeric")?;
+    let mut daemon = scene.open()?;
+    scene.sql()?.batch(
+        "BEGIN; INSERT INTO orders SELECT i, 'NEW', 1, repeat('x', 200) FROM generate_series(1, 20000) i;
+         INSERT INTO orders VALUES (20001, 'NEW', 1.005); COMMIT",
+    )?;
+    let cause = scene.cause(&mut daemon, "value-out-of-range", "halted")?;
+    assert_eq!(cause, "");
+    assert_eq!(scene.read_all("orders")?, []);
+    scene.watched()
+}
