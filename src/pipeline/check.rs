@@ -42,6 +42,14 @@ fn quoted(name: &TableName) -> String {
     format!("{}.{}", quote(&name.schema), quote(&name.table))
 }
 
+/// The SQL that publishes the whole table: `SET TABLE` would do so too, and take the other tables out.
+fn published_anew(publication: &str, table: &TableName) -> String {
+    let table = quoted(table);
+    format!(
+        "BEGIN; ALTER PUBLICATION \"{publication}\" DROP TABLE {table}; ALTER PUBLICATION \"{publication}\" ADD TABLE {table}; COMMIT;"
+    )
+}
+
 /// The tables that events and tombstones read.
 pub fn rule_tables(plan: &Plan) -> BTreeSet<TableName> {
     let events = plan.events.iter().map(|event| event.table.clone());
@@ -76,7 +84,7 @@ pub fn publication(plan: &Plan, name: &str, state: Option<&PublicationState>) ->
             continue;
         };
         if let Some(filter) = &published.row_filter {
-            let sql = format!("ALTER PUBLICATION \"{name}\" SET TABLE {};", quoted(table));
+            let sql = published_anew(name, table);
             let why = "a row filter hides changes from the rules and turns updates into inserts and deletes";
             refuse(
                 table,
@@ -92,7 +100,10 @@ pub fn publication(plan: &Plan, name: &str, state: Option<&PublicationState>) ->
                 let list = missing.join(", ");
                 refuse(
                     table,
-                    format!("publication {name} has a column list for {table} that leaves out {list}, which rules use"),
+                    format!(
+                        "publication {name} has a column list for {table} that leaves out {list}, which rules use: {}",
+                        published_anew(name, table)
+                    ),
                 );
             }
         }

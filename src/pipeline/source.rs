@@ -146,10 +146,7 @@ fn slot_facts(slot: &SlotState, database: &str) -> SlotFacts {
         ("logical", plugin, _) => Some(format!("it is of plugin {}", plugin.unwrap_or("none"))),
         _ => Some("it is a physical slot".to_owned()),
     };
-    let lost = slot.is_lost().then(|| {
-        let reason = slot.invalidation_reason.as_deref().or(slot.wal_status.as_deref());
-        reason.unwrap_or("lost").to_owned()
-    });
+    let lost = slot.is_lost().then(|| slot.invalidation_reason.as_deref().unwrap_or("its WAL was removed").to_owned());
     SlotFacts { confirmed_flush: slot.confirmed_flush_lsn.unwrap_or_default(), lost, mismatch }
 }
 

@@ -28,7 +28,10 @@ fn wrong_password_until_it_is_right() -> Result<()> {
     scene.push()?;
     let mut daemon = scene.launch()?;
     let cause = scene.cause(&mut daemon, "postgres-authentication", "retrying")?;
-    assert_eq!(cause, "");
+    assert_eq!(
+        cause,
+        "postgres-authentication: the server said: password authentication failed for user \"NAME\" (connector NAME)"
+    );
     assert!(!daemon.log()?.contains("hunter2"));
     scene.write("password", "s3cret")?;
     daemon.wait_ready(WITHIN)?;
@@ -41,7 +44,10 @@ fn wrong_password_until_it_is_right() -> Result<()> {
 fn unknown_role() -> Result<()> {
     let scene = Scene::new("role")?;
     scene.connector(&format!("user = \"{}\"", scene.name), "user = \"nobody_here\"")?;
-    assert_eq!(retries(&scene, "postgres-authentication")?, "");
+    assert_eq!(
+        retries(&scene, "postgres-authentication")?,
+        "postgres-authentication: the server said: password authentication failed for user \"nobody_here\" (connector NAME)"
+    );
     Ok(())
 }
 
@@ -49,7 +55,10 @@ fn unknown_role() -> Result<()> {
 fn unknown_database() -> Result<()> {
     let scene = Scene::new("nodb")?;
     scene.connector(&format!("database = \"{}\"", scene.name), "database = \"nowhere\"")?;
-    assert_eq!(halts(&scene, "database-missing")?, "");
+    assert_eq!(
+        halts(&scene, "database-missing")?,
+        "database-missing: the server said: database \"nowhere\" does not exist (connector NAME)"
+    );
     Ok(())
 }
 
@@ -60,7 +69,10 @@ fn nobody_listens() -> Result<()> {
     let (old, new) = (stack.postgres.address().port(), stack.sandbox.port()?.port());
     scene.connector(&format!("port = {old}"), &format!("port = {new}"))?;
     let cause = retries(&scene, "postgres-unreachable")?.replace(&new.to_string(), "PORT");
-    assert_eq!(cause.replace(&stack.postgres.address().ip().to_string(), "HOST"), "");
+    assert_eq!(
+        cause.replace(&stack.postgres.address().ip().to_string(), "HOST"),
+        "postgres-unreachable: no connection to HOST:PORT: Connection refused (os error 111) (connector NAME)"
+    );
     Ok(())
 }
 
@@ -68,7 +80,10 @@ fn nobody_listens() -> Result<()> {
 fn no_replication_right() -> Result<()> {
     let scene = Scene::new("right")?;
     scene.sql()?.batch(&format!("ALTER ROLE {} NOREPLICATION", scene.name))?;
-    assert_eq!(halts(&scene, "permission")?, "");
+    assert_eq!(
+        halts(&scene, "permission")?,
+        "permission: the role \"NAME\" may not replicate; run ALTER ROLE \"NAME\" REPLICATION (connector NAME)"
+    );
     Ok(())
 }
 
@@ -78,7 +93,10 @@ fn wal_level_is_too_low() -> Result<()> {
     let options = postgres::Options::default().set("wal_level", "replica");
     let server = Postgres::start(&stack.sandbox, options)?;
     let scene = Scene::on("wal_level", &server, &stack.kafka, stack.registry.url())?;
-    assert_eq!(halts(&scene, "server-setting")?, "");
+    assert_eq!(
+        halts(&scene, "server-setting")?,
+        "server-setting: wal_level is replica; run ALTER SYSTEM SET wal_level = 'logical' and restart Postgres (connector NAME)"
+    );
     Ok(())
 }
 
@@ -86,7 +104,10 @@ fn wal_level_is_too_low() -> Result<()> {
 fn the_publication_is_missing() -> Result<()> {
     let scene = Scene::new("nopub")?;
     scene.sql()?.batch(&format!("DROP PUBLICATION walwright_{}", scene.name))?;
-    assert_eq!(halts(&scene, "publication-missing")?, "");
+    assert_eq!(
+        halts(&scene, "publication-missing")?,
+        "publication-missing: publication walwright_NAME does not exist: CREATE PUBLICATION \"walwright_NAME\" FOR TABLE \"public\".\"orders\"; (connector NAME)"
+    );
     Ok(())
 }
 
@@ -94,7 +115,10 @@ fn the_publication_is_missing() -> Result<()> {
 fn the_publication_lacks_a_table() -> Result<()> {
     let scene = Scene::new("notable")?;
     scene.sql()?.batch(&format!("ALTER PUBLICATION walwright_{} DROP TABLE orders", scene.name))?;
-    assert_eq!(halts(&scene, "publication-mismatch")?, "");
+    assert_eq!(
+        halts(&scene, "publication-mismatch")?,
+        "publication-mismatch: publication walwright_NAME does not send table public.orders, which rules name: ALTER PUBLICATION \"walwright_NAME\" ADD TABLE \"public\".\"orders\"; (connector NAME, table public.orders)"
+    );
     Ok(())
 }
 
@@ -106,7 +130,18 @@ fn the_publication_filters_rows_columns_and_operations_that_rules_need() -> Resu
          ALTER PUBLICATION walwright_{0} SET (publish = 'update')",
         scene.name
     ))?;
-    assert_eq!(halts(&scene, "publication-mismatch")?, "");
+    assert_eq!(
+        halts(&scene, "publication-mismatch")?,
+        "publication-mismatch: 3 faults\n  \
+         - publication walwright_NAME filters public.orders by (id > 5); a row filter hides changes from the rules and turns \
+         updates into inserts and deletes: move it into `when`, then BEGIN; ALTER PUBLICATION \"walwright_NAME\" DROP TABLE \
+         \"public\".\"orders\"; ALTER PUBLICATION \"walwright_NAME\" ADD TABLE \"public\".\"orders\"; COMMIT;\n  \
+         - publication walwright_NAME has a column list for public.orders that leaves out amount, note, which rules use: \
+         BEGIN; ALTER PUBLICATION \"walwright_NAME\" DROP TABLE \"public\".\"orders\"; ALTER PUBLICATION \
+         \"walwright_NAME\" ADD TABLE \"public\".\"orders\"; COMMIT;\n  \
+         - publication walwright_NAME does not publish insert, which rules of public.orders need: ALTER PUBLICATION \
+         \"walwright_NAME\" SET (publish = 'insert, update, delete, truncate'); (connector NAME)"
+    );
     Ok(())
 }
 
@@ -117,7 +152,10 @@ fn the_publication_drifts_while_running() -> Result<()> {
     scene.insert(1, 1)?;
     scene.sql()?.batch(&format!("ALTER PUBLICATION walwright_{} DROP TABLE orders", scene.name))?;
     let cause = scene.cause(&mut daemon, "publication-mismatch", "halted")?;
-    assert_eq!(cause, "");
+    assert_eq!(
+        cause,
+        "publication-mismatch: publication walwright_NAME does not send table public.orders, which rules name: ALTER PUBLICATION \"walwright_NAME\" ADD TABLE \"public\".\"orders\"; (connector NAME, table public.orders)"
+    );
     assert_eq!(scene.read_all("orders")?.len(), 1);
     scene.watched()
 }

@@ -10,7 +10,10 @@ fn a_slot_of_another_plugin() -> Result<()> {
     let scene = Scene::new("plugin")?;
     scene.sql()?.query("SELECT pg_create_logical_replication_slot($1, 'test_decoding')", &[&scene.slot()])?;
     scene.push()?;
-    assert_eq!(scene.halts("slot-mismatch")?, "");
+    assert_eq!(
+        scene.halts("slot-mismatch")?,
+        "slot-mismatch: slot walwright_NAME cannot be used: it is of plugin test_decoding (connector NAME)"
+    );
     Ok(())
 }
 
@@ -20,7 +23,10 @@ fn a_slot_of_another_database() -> Result<()> {
     other.sql()?.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", &[&scene.slot()])?;
     scene.push()?;
     let cause = scene.halts("slot-mismatch")?.replace(&other.name, "OTHER");
-    assert_eq!(cause, "");
+    assert_eq!(
+        cause,
+        "slot-mismatch: slot walwright_NAME cannot be used: it belongs to database OTHER (connector NAME)"
+    );
     Ok(())
 }
 
@@ -31,7 +37,7 @@ fn a_physical_slot() -> Result<()> {
     scene.push()?;
     let cause = scene.halts("slot-mismatch")?;
     scene.sql()?.query("SELECT pg_drop_replication_slot($1)", &[&scene.slot()])?;
-    assert_eq!(cause, "");
+    assert_eq!(cause, "slot-mismatch: slot walwright_NAME cannot be used: it is a physical slot (connector NAME)");
     Ok(())
 }
 

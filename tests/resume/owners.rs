@@ -95,7 +95,7 @@ fn one_that_was_frozen_gives_way_to_its_successor() -> Result<()> {
     scene.read("orders", 20)?;
     frozen.signal(Signal::CONT)?;
     let cause = scene.cause(&mut frozen, "taken-over", "halted")?;
-    assert_eq!(cause, "");
+    assert_eq!(cause, "taken-over: instance INSTANCE runs this connector now, this one is INSTANCE (connector NAME)");
     scene.insert(21, 30)?;
     scene.read("orders", 30)?;
     assert!(frozen.terminate(WITHIN)?.success(), "a halted connector stops in good order");

@@ -42,7 +42,10 @@ fn another_cluster_halts() -> Result<()> {
     twin.batch("SELECT pg_create_logical_replication_slot('walwright_cluster', 'pgoutput')")?;
     let owner = scene.state()?.takeover;
     scene.move_to(&one, &other)?;
-    assert_eq!(scene.halts("system-mismatch")?, "");
+    assert_eq!(
+        scene.halts("system-mismatch")?,
+        "system-mismatch: the checkpoint is of the cluster with system identifier SYSTEM, this server has SYSTEM (connector NAME)"
+    );
     assert_eq!(scene.state()?.takeover, owner, "a daemon at the wrong server does not fence the right one");
     Ok(())
 }
@@ -54,11 +57,15 @@ fn a_restored_server_halts() -> Result<()> {
     server.stop(Stop::Fast)?;
     let mut backup = server.copy()?;
     server.restart()?;
+    scene.sql()?.batch("CREATE TABLE later AS SELECT repeat('x', 1000) FROM generate_series(1, 1000)")?;
     one_more(&mut scene, 3)?;
     server.stop(Stop::Fast)?;
     backup.restart()?;
     scene.move_to(&server, &backup)?;
-    assert_eq!(scene.halts("server-behind")?, "");
+    assert_eq!(
+        scene.halts("server-behind")?,
+        "server-behind: the checkpoint is at LSN, the server's WAL ends at LSN: it was restored or forked from an earlier state (connector NAME)"
+    );
     Ok(())
 }
 
@@ -84,7 +91,7 @@ fn a_promoted_standby_goes_on_and_the_old_primary_halts() -> Result<()> {
         scene
             .cause(&mut daemon, "postgres-not-ready", "retrying")?
             .replace(&standby.address().ip().to_string(), "HOST"),
-        ""
+        "postgres-not-ready: HOST is a standby, a primary is needed (connector NAME)"
     );
     standby.sql("promoted")?.batch("SELECT pg_promote()")?;
     daemon.wait_ready(WITHIN)?;
@@ -98,7 +105,10 @@ fn a_promoted_standby_goes_on_and_the_old_primary_halts() -> Result<()> {
 
     primary.restart()?;
     scene.move_to(&standby, &primary)?;
-    assert_eq!(scene.halts("timeline-mismatch")?, "");
+    assert_eq!(
+        scene.halts("timeline-mismatch")?,
+        "timeline-mismatch: the checkpoint is on timeline 2, this server on 1: it was left behind by a promotion (connector NAME)"
+    );
     Ok(())
 }
 
@@ -119,7 +129,10 @@ fn a_standby_promoted_before_the_checkpoint_halts() -> Result<()> {
     // Its WAL grows past the checkpoint: the position alone would not tell.
     sql.batch("INSERT INTO orders SELECT i, 'OTHER' FROM generate_series(100, 5000) i")?;
     scene.move_to(&primary, &standby)?;
-    assert_eq!(scene.halts("timeline-mismatch")?, "");
+    assert_eq!(
+        scene.halts("timeline-mismatch")?,
+        "timeline-mismatch: timeline 1 was left at LSN, but the checkpoint is at LSN: what lies between was published and is not on this server (timeline 2) (connector NAME)"
+    );
     assert_eq!(scene.read_all("orders")?.len(), 3);
     Ok(())
 }

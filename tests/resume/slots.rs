@@ -107,7 +107,10 @@ fn a_slot_without_an_intent_is_someone_elses() -> Result<()> {
     let scene = Scene::new("foreign")?;
     create_slot(&scene)?;
     scene.push()?;
-    assert_eq!(scene.halts("slot-foreign")?, "");
+    assert_eq!(
+        scene.halts("slot-foreign")?,
+        "slot-foreign: slot walwright_NAME exists, but this connector has no checkpoint and did not create it (connector NAME)"
+    );
     assert_eq!(scene.state()?.checkpoint, None);
     confirmed(&scene).map(drop)
 }
@@ -126,7 +129,10 @@ fn a_slot_is_adopted_where_the_file_says_so() -> Result<()> {
 fn a_missing_slot_with_a_checkpoint_halts() -> Result<()> {
     let scene = stopped("missing")?;
     drop_slot(&scene)?;
-    assert_eq!(scene.halts("slot-missing")?, "");
+    assert_eq!(
+        scene.halts("slot-missing")?,
+        "slot-missing: slot walwright_NAME does not exist, but the checkpoint is at LSN (connector NAME)"
+    );
     let made: i64 =
         scene.sql()?.value("SELECT count(*) FROM pg_replication_slots WHERE database = current_database()")?;
     assert_eq!(made, 0, "a lost slot is never made anew");
@@ -152,7 +158,10 @@ fn a_slot_ahead_of_the_checkpoint_halts_and_names_the_gap() -> Result<()> {
     let to = confirmed(&scene)?;
     scene.push()?;
     let mut daemon = scene.launch()?;
-    assert_eq!(scene.cause(&mut daemon, "slot-ahead", "halted")?, "");
+    assert_eq!(
+        scene.cause(&mut daemon, "slot-ahead", "halted")?,
+        "slot-ahead: slot walwright_NAME stands ahead of the checkpoint: changes from LSN to LSN were not published (connector NAME)"
+    );
     let log = daemon.log()?;
     assert!(log.contains(&format!("changes from {from} to {to} were not published")), "{log}");
     assert_eq!(scene.read_all("orders")?.len(), 2);
@@ -179,7 +188,10 @@ fn a_lost_slot_halts() -> Result<()> {
             break;
         }
     }
-    assert_eq!(scene.halts("slot-lost")?, "");
+    assert_eq!(
+        scene.halts("slot-lost")?,
+        "slot-lost: slot walwright_NAME is lost (its WAL was removed): changes from LSN on may be gone (connector NAME)"
+    );
     assert_eq!(scene.read_all("orders")?.len(), 1);
     Ok(())
 }
