@@ -65,7 +65,8 @@ impl Live<'_> {
     }
 
     fn line(&self, begun: Instant) -> Result<String> {
-        let metrics = self.daemon.get("/metrics")?;
+        let log = self.daemon.log_file();
+        let metrics = self.daemon.get("/metrics").context(format!("walwright ({}) does not answer", log.display()))?;
         let value = |name| metric(&metrics, name).unwrap_or(f64::NAN);
         let (lag_s, lag_bytes) = (value("walwright_lag_seconds"), value("walwright_lag_bytes"));
         let ([p50, p95, p99], recent, total) = self.watch.with(|seen| {
