@@ -15,8 +15,9 @@ torture: deps
 		$(if $(POSTGRES_CYCLES),--postgres-cycles $(POSTGRES_CYCLES)) \
 		$(if $(BROKER_CYCLES),--broker-cycles $(BROKER_CYCLES))
 
+# A release build (some minutes), as its users have it; QUICK=1: a tenth of everything.
 bench: deps
-	@deploy/drive.sh bench
+	cargo bench --bench whole
 
 # The servers alone, until Ctrl-C.
 serve: deps
