@@ -10,6 +10,7 @@ use crate::support::scene::{Scene, WITHIN};
 use crate::support::stack::Stack;
 
 /// Answers at `from` with what the server at `to` says, until the test process ends.
+#[allow(clippy::disallowed_methods, reason = "the proxy ends with the test process")]
 fn forward(from: SocketAddr, to: SocketAddr) -> Result<()> {
     let listener = TcpListener::bind(from)?;
     thread::spawn(move || {

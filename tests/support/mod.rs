@@ -6,15 +6,12 @@
 //! process   a child that ends with its owner (reaper: also where the owner is killed)
 //! postgres, kafka, registry, daemon     one server each, over process
 //! stack     all three servers: shared by a test binary, or a test's own
-<<<<<<< HEAD
 //! oms       the worked example: a database, a workload, and a daemon on it
 //! subscriber, event     what a read_committed consumer sees, decoded
 //! oracle    was everything published once, in order, whole and right? slot_watch: did the slot stay behind it?
-=======
 //! scene     one connector on a small database, its files, daemons on it, and what a subscriber sees
 //! seen, event           what a read_committed consumer sees, decoded
 //! slot_watch            did the slot stay behind the checkpoint?
->>>>>>> dfa023d (Integration tests: a scene of one connector; values, rules, transactions, the start table, bad input, quiet sources (texts to be filled in))
 //! ```
 #![allow(dead_code, reason = "each test target uses its own part")]
 
@@ -29,11 +26,8 @@ pub(crate) mod process;
 pub(crate) mod reaper;
 pub(crate) mod registry;
 pub(crate) mod sandbox;
-<<<<<<< HEAD
-=======
 pub(crate) mod scene;
 pub(crate) mod seen;
->>>>>>> dfa023d (Integration tests: a scene of one connector; values, rules, transactions, the start table, bad input, quiet sources (texts to be filled in))
 pub(crate) mod slot_watch;
 pub(crate) mod sql;
 pub(crate) mod stack;
