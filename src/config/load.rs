@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::environment;
 use super::kafka;
-use super::process::{AdminSettings, LogFormat, LogSettings, Process, RegistrySettings};
+use super::process::{AdminSettings, KafkaSettings, LogFormat, LogSettings, Process, RegistrySettings};
 use crate::connector::document::{Document, Reader, Section, Variable};
 use crate::connector::{self, Connector};
 use crate::contract::Repository;
-use crate::error::{Fault, Faults, Result};
+use crate::error::{Error, Fault, Faults, Kind, Result};
 use crate::registry::SubjectNameStrategy;
 
 /// Everything that a start needs, checked.
@@ -25,60 +25,87 @@ pub struct Loaded {
 /// # Errors
 /// `Configuration` with all faults of all files and of the environment.
 pub fn load_all(file: &Path) -> Result<Loaded> {
-    let mut faults = Faults::default();
-    let process = load_process(file, &environment::variables()?)?;
-    let (repository, found) = Repository::load(&process.schemas);
-    faults.extend(found);
+    let (found, mut faults) = read_process(file, &environment::variables()?);
     let mut connectors = Vec::new();
-    for path in connector_files(file, &process.connectors, &mut faults) {
-        match connector::load(&path, &repository, &process.kafka.topic_prefix) {
-            Ok(connector) => connectors.push(connector),
-            Err(found) => faults.extend(found),
+    if let (Some(folder), Some(schemas)) = (&found.connectors, &found.schemas) {
+        let (repository, wrong) = Repository::load(schemas);
+        faults.extend(wrong);
+        let prefix = found.kafka.as_ref().map_or("", |kafka| kafka.topic_prefix.as_str());
+        for path in connector_files(file, folder, &mut faults) {
+            match connector::load(&path, &repository, prefix) {
+                Ok(connector) => connectors.push(connector),
+                Err(wrong) => faults.extend(wrong),
+            }
         }
     }
-    subjects(file, &process.registry, &connectors, &mut faults);
+    if let Some(registry) = &found.registry {
+        subjects(file, registry, &connectors, &mut faults);
+    }
+    let process = found.checked();
     faults.into_result()?;
+    let process = process.ok_or_else(|| Error::new(Kind::Bug, "settings are missing without a fault"))?;
     Ok(Loaded { process, connectors })
 }
 
+/// What of the process file could be read; a part with a fault is None.
+#[derive(Default)]
+struct Found {
+    connectors: Option<PathBuf>,
+    schemas: Option<PathBuf>,
+    kafka: Option<KafkaSettings>,
+    registry: Option<RegistrySettings>,
+    admin: Option<AdminSettings>,
+    log: Option<LogSettings>,
+}
+
+impl Found {
+    fn checked(self) -> Option<Process> {
+        Some(Process {
+            connectors: self.connectors?,
+            schemas: self.schemas?,
+            kafka: self.kafka?,
+            registry: self.registry?,
+            admin: self.admin?,
+            log: self.log?,
+        })
+    }
+}
+
 /// Reads and checks the process file with `overlay` laid over it.
-pub(super) fn load_process(file: &Path, overlay: &[Variable]) -> Result<Process, Faults> {
-    let document = Document::read(file).map_err(|fault| Faults(vec![fault]))?;
-    let table = document.parse()?;
+fn read_process(file: &Path, overlay: &[Variable]) -> (Found, Faults) {
+    let document = match Document::read(file) {
+        Ok(document) => document,
+        Err(fault) => return (Found::default(), Faults(vec![fault])),
+    };
+    let table = match document.parse() {
+        Ok(table) => table,
+        Err(faults) => return (Found::default(), faults),
+    };
     let reader = Reader::new(&document, overlay);
-    let process = read(reader.root(&table));
+    let found = read(reader.root(&table));
     let asked = reader.asked();
     let unknown = overlay.iter().filter(|variable| !asked.contains(&path_of(variable)));
     let unknown: Vec<Fault> =
         unknown.map(|variable| variable.fault(String::new(), format!("no setting {}", path_of(variable)))).collect();
     unknown.into_iter().for_each(|fault| reader.push(fault));
-    let faults = reader.finish();
-    match process {
-        Some(process) if faults.is_empty() => Ok(process),
-        _ => Err(faults),
-    }
+    (found, reader.finish())
 }
 
 fn path_of(variable: &Variable) -> String {
     if variable.section.is_empty() { variable.key.clone() } else { format!("{}.{}", variable.section, variable.key) }
 }
 
-fn read(mut root: Section<'_>) -> Option<Process> {
-    let connectors = root.need("connectors", "\"connectors/\"").and_then(|entry| entry.file_path());
-    let schemas = root.need("schemas", "\"schemas/\"").and_then(|entry| entry.file_path());
-    let kafka = root.section("kafka").and_then(kafka::read);
-    let registry = root.section("registry").and_then(registry);
-    let admin = root.section("admin").and_then(admin);
-    let log = root.section("log").and_then(log);
+fn read(mut root: Section<'_>) -> Found {
+    let found = Found {
+        connectors: root.need("connectors", "\"connectors/\"").and_then(|entry| entry.file_path()),
+        schemas: root.need("schemas", "\"schemas/\"").and_then(|entry| entry.file_path()),
+        kafka: root.section("kafka").and_then(kafka::read),
+        registry: root.section("registry").and_then(registry),
+        admin: root.section("admin").and_then(admin),
+        log: root.section("log").and_then(log),
+    };
     root.report_unknown();
-    Some(Process {
-        connectors: connectors?,
-        schemas: schemas?,
-        kafka: kafka?,
-        registry: registry?,
-        admin: admin?,
-        log: log?,
-    })
+    found
 }
 
 fn registry(mut section: Section<'_>) -> Option<RegistrySettings> {

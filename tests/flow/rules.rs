@@ -109,7 +109,10 @@ fn a_truncate_halts_unless_it_is_filtered() -> Result<()> {
     let mut daemon = scene.open()?;
     scene.sql()?.batch("TRUNCATE orders")?;
     let cause = scene.cause(&mut daemon, "unmapped", "halted")?;
-    assert_eq!(cause, "");
+    assert_eq!(
+        cause,
+        "unmapped: no rule takes this truncate of public.orders, and truncate = \"halt\" of its [[table]] says that it must not pass (connector NAME, table public.orders, position LSN change 0)"
+    );
     scene.watched()
 }
 
@@ -121,6 +124,9 @@ fn a_change_that_no_rule_takes_halts_where_the_file_says_so() -> Result<()> {
     scene.insert(1, 1)?;
     scene.sql()?.batch("UPDATE orders SET note = 'x'")?;
     let cause = scene.cause(&mut daemon, "unmapped", "halted")?;
-    assert_eq!(cause, "");
+    assert_eq!(
+        cause,
+        "unmapped: no rule takes this update of public.orders, and unmatched = \"halt\" of its [[table]] says that it must not pass (connector NAME, table public.orders, position LSN change 0)"
+    );
     scene.watched()
 }

@@ -92,7 +92,7 @@ fn wal_level_is_too_low() -> Result<()> {
     let stack = Stack::shared()?;
     let options = postgres::Options::default().set("wal_level", "replica");
     let server = Postgres::start(&stack.sandbox, options)?;
-    let scene = Scene::on("wal_level", &server, &stack.kafka, stack.registry.url())?;
+    let scene = Scene::on("replica_only", &server, &stack.kafka, stack.registry.url())?;
     assert_eq!(
         halts(&scene, "server-setting")?,
         "server-setting: wal_level is replica; run ALTER SYSTEM SET wal_level = 'logical' and restart Postgres (connector NAME)"

@@ -13,7 +13,10 @@ fn complaint(scene: &Scene) -> Result<String> {
 fn malformed_toml() -> Result<()> {
     let scene = Scene::new("toml")?;
     scene.connector("mode = \"none\"", "mode = \"none")?;
-    assert_eq!(complaint(&scene)?, "");
+    assert_eq!(
+        complaint(&scene)?,
+        "error: configuration: 1 fault\n~/connectors/NAME.toml:13:13: malformed TOML: invalid basic string, expected `\"`\n    mode = \"none\n                ^\n  what to do: mend the named lines and start again; `walwright check` shows the same list without starting\n"
+    );
     Ok(())
 }
 
@@ -21,7 +24,10 @@ fn malformed_toml() -> Result<()> {
 fn malformed_avro() -> Result<()> {
     let scene = Scene::new("avro")?;
     scene.replace("schemas/shop/OrderPlaced/v1.avsc", "\"type\": \"long\"", "\"type\": \"lonk\"")?;
-    assert_eq!(complaint(&scene)?, "");
+    assert_eq!(
+        complaint(&scene)?,
+        "error: configuration: 1 fault\n~/schemas/shop/OrderPlaced/v1.avsc: fields.id: no type shop.lonk: define it in this file, or share it as common/<Type>/v1.avsc\n  what to do: mend the named lines and start again; `walwright check` shows the same list without starting\n"
+    );
     Ok(())
 }
 
@@ -29,7 +35,10 @@ fn malformed_avro() -> Result<()> {
 fn malformed_json() -> Result<()> {
     let scene = Scene::new("json")?;
     scene.replace("schemas/shop/OrderPlaced/v1.avsc", "\"name\": \"id\",", "\"name\": \"id\"")?;
-    assert_eq!(complaint(&scene)?, "");
+    assert_eq!(
+        complaint(&scene)?,
+        "error: configuration: 1 fault\n~/schemas/shop/OrderPlaced/v1.avsc:3:18: malformed JSON: expected `,` or `}`\n  what to do: mend the named lines and start again; `walwright check` shows the same list without starting\n"
+    );
     Ok(())
 }
 
@@ -43,7 +52,10 @@ fn unknown_keys_secrets_and_more_in_one_run() -> Result<()> {
     scene.process("topic_prefix", "topic_perfix = \"a\"\ntopic_prefix")?;
     let said = complaint(&scene)?;
     assert!(!said.contains("hunter2"), "{said}");
-    assert_eq!(said, "");
+    assert_eq!(
+        said,
+        "error: configuration: 1 fault\n~/walwright.toml:6:1: kafka.topic_perfix: unknown key; did you mean `topic_prefix`?\n  what to do: mend the named lines and start again; `walwright check` shows the same list without starting\n"
+    );
     scene.process("topic_perfix = \"a\"\n", "")?;
     let said = complaint(&scene)?;
     assert!(!said.contains("hunter2"), "{said}");
@@ -55,7 +67,10 @@ fn unknown_keys_secrets_and_more_in_one_run() -> Result<()> {
 fn a_topic_of_facts_is_not_compacted() -> Result<()> {
     let scene = Scene::new("compact")?;
     scene.connector("create = ", "config = { \"cleanup.policy\" = \"compact\" }\ncreate = ")?;
-    assert_eq!(complaint(&scene)?, "");
+    assert_eq!(
+        complaint(&scene)?,
+        "error: configuration: 1 fault\n~/connectors/NAME.toml:15:1: topic[1]: compaction would remove facts: of each key only the newest event stays; a topic of state has a [[tombstone]]\n  what to do: mend the named lines and start again; `walwright check` shows the same list without starting\n"
+    );
     Ok(())
 }
 
@@ -65,6 +80,9 @@ fn a_missing_password_file() -> Result<()> {
     scene.connector("../password", "../nothing")?;
     scene.push()?;
     let said = scene.halts("configuration")?;
-    assert_eq!(said, "");
+    assert_eq!(
+        said,
+        "configuration: 1 fault\n~/connectors/NAME.toml:7:12: source.password: ~/connectors/../nothing cannot be read: No such file or directory (os error 2) (connector NAME)"
+    );
     Ok(())
 }

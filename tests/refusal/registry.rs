@@ -36,7 +36,10 @@ fn down_at_the_start_then_up() -> Result<()> {
     scene.process(&address.to_string(), &elsewhere.to_string())?;
     let mut daemon = scene.launch()?;
     let cause = scene.cause(&mut daemon, "registry-unreachable", "retrying")?;
-    assert_eq!(cause.replace(&elsewhere.to_string(), "ADDRESS"), "");
+    assert_eq!(
+        cause.replace(&elsewhere.to_string(), "ADDRESS"),
+        "registry-unreachable: looking up the schema of subject NAME.orders-shop.OrderPlaced at http://ADDRESS/apis/ccompat/v7: io: Connection refused (os error 111) (connector NAME, contract shop/OrderPlaced/v1)"
+    );
     forward(elsewhere, address)?;
     daemon.wait_ready(WITHIN)?;
     scene.insert(1, 1)?;
@@ -47,7 +50,10 @@ fn down_at_the_start_then_up() -> Result<()> {
 #[test]
 fn a_contract_that_was_not_pushed() -> Result<()> {
     let scene = Scene::new("unpushed")?;
-    assert_eq!(scene.halts("registry-refused")?, "");
+    assert_eq!(
+        scene.halts("registry-refused")?,
+        "registry-refused: looking up the schema of subject NAME.orders-shop.OrderPlaced: the registry said: No artifact with ID 'NAME.orders-shop.OrderPlaced' in group 'null' was found.; push it with walwright schemas push (connector NAME, contract shop/OrderPlaced/v1)"
+    );
     Ok(())
 }
 
@@ -61,7 +67,10 @@ fn a_contract_that_breaks_its_readers() -> Result<()> {
         "\"name\": \"id\", \"type\": \"string\"",
     )?;
     let said = scene.complaint(&["schemas", "push"], 1)?;
-    assert_eq!(said, "");
+    assert_eq!(
+        said,
+        "error: registry-refused: registering the schema of subject NAME.orders-shop.OrderPlaced: the registry said: io.apicurio.registry.rules.RuleViolationException: Incompatible artifact: NAME.orders-shop.OrderPlaced [AVRO], num of incompatible diffs: {2}, list of diff types: [reader type: STRING not compatible with writer type: LONG at /fields/1/type, reader type: LONG not compatible with writer type: STRING at /fields/1/type]\n  what to do: push the contracts with `walwright schemas push`, or mend what the registry's message names, then restart the connector\n"
+    );
     assert_eq!(scene.halts("registry-refused")?, "");
     Ok(())
 }

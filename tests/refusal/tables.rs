@@ -8,7 +8,10 @@ fn a_table_that_is_not_there() -> Result<()> {
     let scene = Scene::new("gone")?;
     scene.sql()?.batch("DROP TABLE orders")?;
     scene.push()?;
-    assert_eq!(scene.halts("publication-mismatch")?, "");
+    assert_eq!(
+        scene.halts("publication-mismatch")?,
+        "publication-mismatch: 2 faults\n  - publication walwright_NAME does not send table public.orders, which rules name: ALTER PUBLICATION \"walwright_NAME\" ADD TABLE \"public\".\"orders\";\n  - table public.orders, which rules name, does not exist (connector NAME)"
+    );
     Ok(())
 }
 
@@ -18,7 +21,10 @@ fn no_replica_identity() -> Result<()> {
     scene.sql()?.batch("ALTER TABLE orders REPLICA IDENTITY NOTHING")?;
     scene.connector("on = [\"insert\"]", "on = [\"insert\", \"update\"]")?;
     scene.push()?;
-    assert_eq!(scene.halts("replica-identity")?, "");
+    assert_eq!(
+        scene.halts("replica-identity")?,
+        "replica-identity: table public.orders has no replica identity, so its updates and deletes cannot be published: ALTER TABLE \"public\".\"orders\" ADD PRIMARY KEY (..) or ALTER TABLE \"public\".\"orders\" REPLICA IDENTITY FULL; (connector NAME, table public.orders)"
+    );
     Ok(())
 }
 
@@ -27,7 +33,10 @@ fn the_old_row_is_not_sent() -> Result<()> {
     let scene = Scene::new("oldrow")?;
     scene.connector("on = [\"insert\"]", "on = [\"update\"]\nwhen = \"old.status != new.status\"")?;
     scene.push()?;
-    assert_eq!(scene.halts("replica-identity")?, "");
+    assert_eq!(
+        scene.halts("replica-identity")?,
+        "replica-identity: 1 fault\n~/connectors/NAME.toml:24:9: shop/OrderPlaced/v1: old.status: the old row is sent with the replica identity's columns only (id); ALTER TABLE public.orders REPLICA IDENTITY FULL sends all of them\n    old.status != new.status\n    ^ (connector NAME, table public.orders)"
+    );
     Ok(())
 }
 
@@ -36,7 +45,10 @@ fn a_field_without_a_column() -> Result<()> {
     let scene = Scene::new("nocolumn")?;
     scene.connector("note = \"note\"", "note = \"nte\"")?;
     scene.push()?;
-    assert_eq!(scene.halts("schema-mismatch")?, "");
+    assert_eq!(
+        scene.halts("schema-mismatch")?,
+        "schema-mismatch: 1 fault\n~/connectors/NAME.toml:31:8: note: no column nte; for the constant write 'nte' (connector NAME, table public.orders, contract shop/OrderPlaced/v1, topic NAME.orders)"
+    );
     Ok(())
 }
 
@@ -46,7 +58,10 @@ fn types_that_do_not_fit() -> Result<()> {
     scene.connector("note = \"note\"", "note = \"id\"")?;
     scene.connector("amount = \"amount\"", "amount = \"status\"")?;
     scene.push()?;
-    assert_eq!(scene.halts("schema-mismatch")?, "");
+    assert_eq!(
+        scene.halts("schema-mismatch")?,
+        "schema-mismatch: 2 faults\n~/connectors/NAME.toml:30:10: amount: column status of public.orders is text, field amount of shop/OrderPlaced/v1 is bytes (decimal 12,2); text fits string, enum\n~/connectors/NAME.toml:31:8: note: column id of public.orders is bigint, field note of shop/OrderPlaced/v1 is string; bigint fits long, bytes (decimal) (connector NAME, table public.orders, contract shop/OrderPlaced/v1, topic NAME.orders)"
+    );
     Ok(())
 }
 
@@ -55,7 +70,10 @@ fn a_nullable_column_into_a_field_without_null() -> Result<()> {
     let scene = Scene::new("nulls")?;
     scene.connector("status = \"status\"", "status = \"note\"")?;
     scene.push()?;
-    assert_eq!(scene.halts("schema-mismatch")?, "");
+    assert_eq!(
+        scene.halts("schema-mismatch")?,
+        "schema-mismatch: ~/connectors/NAME.toml:29: column note of public.orders can be NULL and field status of shop/OrderPlaced/v1 cannot: write { value = \"note\", on_null = \"halt\" }, or make the column NOT NULL or the field nullable (connector NAME, table public.orders, column note)"
+    );
     Ok(())
 }
 
@@ -84,7 +102,10 @@ fn a_column_is_dropped_while_running() -> Result<()> {
         "ALTER TABLE orders DROP COLUMN note",
         "INSERT INTO orders VALUES (2, 'NEW', 1)",
     )?;
-    assert_eq!(cause, "");
+    assert_eq!(
+        cause,
+        "schema-mismatch: 1 fault\n~/connectors/NAME.toml:31:8: note: no column note; for the constant write 'note' (connector NAME, table public.orders, contract shop/OrderPlaced/v1, topic NAME.orders)"
+    );
     Ok(())
 }
 
@@ -96,7 +117,10 @@ fn a_column_is_retyped_while_running() -> Result<()> {
         "ALTER TABLE orders ALTER status TYPE bytea USING status::bytea",
         "INSERT INTO orders VALUES (2, 'NEW', 1)",
     )?;
-    assert_eq!(cause, "");
+    assert_eq!(
+        cause,
+        "schema-mismatch: 1 fault\n~/connectors/NAME.toml:29:10: status: column status of public.orders is bytea, field status of shop/OrderPlaced/v1 is string; bytea fits bytes (connector NAME, table public.orders, contract shop/OrderPlaced/v1, topic NAME.orders)"
+    );
     Ok(())
 }
 
@@ -123,7 +147,10 @@ fn a_column_is_added_and_the_file_wants_a_halt() -> Result<()> {
     let mut daemon = scene.open()?;
     scene.sql()?.batch("ALTER TABLE orders ADD secret text; INSERT INTO orders VALUES (2, 'NEW', 1, NULL, 'x')")?;
     let cause = scene.cause(&mut daemon, "unmapped", "halted")?;
-    assert_eq!(cause, "");
+    assert_eq!(
+        cause,
+        "unmapped: column secret is neither used nor in unpublished, and new_columns = \"halt\" (connector NAME, table public.orders, column secret)"
+    );
     scene.watched()
 }
 
@@ -137,7 +164,10 @@ fn a_toasted_value_that_an_update_does_not_resend() -> Result<()> {
     scene.read("orders", 1)?;
     scene.sql()?.batch("UPDATE orders SET status = 'PAID'")?;
     let cause = scene.cause(&mut daemon, "unchanged-toast", "halted")?;
-    assert_eq!(cause, "");
+    assert_eq!(
+        cause,
+        "unchanged-toast: column note for field note was left unchanged by the update and was not sent again, by the rule at ~/connectors/NAME.toml:31:8 (connector NAME, table public.orders, column note, contract shop/OrderPlaced/v1, topic NAME.orders, position LSN change 0)"
+    );
     assert_eq!(scene.read_all("orders")?.len(), 1);
     scene.watched()
 }
@@ -149,7 +179,10 @@ fn null_where_the_rule_says_halt() -> Result<()> {
     let mut daemon = scene.open()?;
     scene.insert(1, 1)?;
     let cause = scene.cause(&mut daemon, "null-value", "halted")?;
-    assert_eq!(cause, "");
+    assert_eq!(
+        cause,
+        "null-value: column note for field status is NULL, and it takes no null, by the rule at ~/connectors/NAME.toml:29:10 (connector NAME, table public.orders, column note, contract shop/OrderPlaced/v1, topic NAME.orders, position LSN change 0)"
+    );
     scene.watched()
 }
 
@@ -160,6 +193,9 @@ fn a_code_that_the_map_does_not_list() -> Result<()> {
     let mut daemon = scene.open()?;
     scene.insert(1, 1)?;
     let cause = scene.cause(&mut daemon, "unlisted-code", "halted")?;
-    assert_eq!(cause, "");
+    assert_eq!(
+        cause,
+        "unlisted-code: column status for field status has a code that is not listed, by the rule at ~/connectors/NAME.toml:29:10 (connector NAME, table public.orders, column status, contract shop/OrderPlaced/v1, topic NAME.orders, position LSN change 0)"
+    );
     scene.watched()
 }

@@ -31,15 +31,15 @@ fn one_more(scene: &mut Scene, id: i64) -> Result<()> {
 #[test]
 fn another_cluster_halts() -> Result<()> {
     let (one, other) = (server()?, server()?);
-    let mut scene = stopped("cluster", &one)?;
+    let mut scene = stopped("twinned", &one)?;
     // The same database there, as a restored dump is.
-    let twin = other.create_database("cluster").and_then(|()| other.sql("cluster"))?;
+    let twin = other.create_database("twinned").and_then(|()| other.sql("twinned"))?;
     twin.batch(
-        "CREATE ROLE cluster LOGIN REPLICATION PASSWORD 's3cret';
+        "CREATE ROLE twinned LOGIN REPLICATION PASSWORD 's3cret';
          CREATE TABLE orders (id bigint PRIMARY KEY, status text NOT NULL, amount numeric(12,2), note text);
-         CREATE PUBLICATION walwright_cluster FOR TABLE orders",
+         CREATE PUBLICATION walwright_twinned FOR TABLE orders",
     )?;
-    twin.batch("SELECT pg_create_logical_replication_slot('walwright_cluster', 'pgoutput')")?;
+    twin.batch("SELECT pg_create_logical_replication_slot('walwright_twinned', 'pgoutput')")?;
     let owner = scene.state()?.takeover;
     scene.move_to(&one, &other)?;
     assert_eq!(
@@ -53,7 +53,7 @@ fn another_cluster_halts() -> Result<()> {
 #[test]
 fn a_restored_server_halts() -> Result<()> {
     let mut server = server()?;
-    let mut scene = stopped("restored", &server)?;
+    let mut scene = stopped("rewound", &server)?;
     server.stop(Stop::Fast)?;
     let mut backup = server.copy()?;
     server.restart()?;
