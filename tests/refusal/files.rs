@@ -54,12 +54,8 @@ fn unknown_keys_secrets_and_more_in_one_run() -> Result<()> {
     assert!(!said.contains("hunter2"), "{said}");
     assert_eq!(
         said,
-        "error: configuration: 1 fault\n~/walwright.toml:6:1: kafka.topic_perfix: unknown key; did you mean `topic_prefix`?\n  what to do: mend the named lines and start again; `walwright check` shows the same list without starting\n"
+        "error: configuration: 5 faults\n~/walwright.toml:6:1: kafka.topic_perfix: unknown key; did you mean `topic_prefix`?\n~/connectors/NAME.toml:7:12: source.password: a secret does not stand in this file; write { env = \"NAME\" } or { file = \"/run/secrets/name\" }\n~/connectors/NAME.toml:10:1: source.publicaton: unknown key; did you mean `publication`?\n~/connectors/NAME.toml:27:1: event[1].fields: the field `status` of shop/OrderPlaced/v1 has no source: status = \"<column>\"\n~/connectors/NAME.toml:32:10: event[1].fields.colour: shop/OrderPlaced/v1 has no field of this name\n  what to do: mend the named lines and start again; `walwright check` shows the same list without starting\n"
     );
-    scene.process("topic_perfix = \"a\"\n", "")?;
-    let said = complaint(&scene)?;
-    assert!(!said.contains("hunter2"), "{said}");
-    assert_eq!(said, "");
     Ok(())
 }
 
