@@ -1,7 +1,8 @@
 //! Frames to units: decodes, asks the ledger, maps, encodes, and hands over whole transactions.
 //!
 //! A transaction joins a unit once it is complete or `LARGE_BYTES` long; a longer one goes on in pieces, in flat memory.
-//! Units leave at the end of each received buffer, so that nothing waits while the source is idle.
+//! Units leave at the end of a received buffer unless the committer is behind, so that nothing waits while the source is
+//! idle.
 
 use std::sync::Arc;
 
@@ -116,6 +117,11 @@ impl Assembler {
         (self.transaction.open && self.transaction.large).then_some(self.transaction.commit_lsn)
     }
 
+    /// Encoded bytes that have not left.
+    pub(super) fn gathered_bytes(&self) -> usize {
+        self.batch.bytes.len()
+    }
+
     /// One pgoutput message. Finished units go into `sink`; its error ends the session.
     pub(super) fn message(&mut self, body: &[u8], sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
         match self.decoder.decode(body)? {
@@ -160,7 +166,7 @@ impl Assembler {
         sink(Unit { kind, batch: Batch::default(), tally: Tally::default(), oldest_us: None })
     }
 
-    /// The end of a received buffer: whole transactions leave now.
+    /// Whole transactions leave now.
     pub(super) fn flush(&mut self, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
         let Some(next_lsn) = self.done_lsn.take() else { return Ok(()) };
         let rest = if self.transaction.open && !self.transaction.large {

@@ -15,8 +15,10 @@ use super::unit::Unit;
 use crate::error::{Error, Kind, Result};
 use crate::source::{Frame, Frames, Stream};
 
-/// Units that may wait for the committer; with a unit of about a received buffer, what gathers during a commit.
+/// Units that may wait for the committer.
 const UNITS: usize = 16;
+/// A unit that gathers while the committer is behind leaves at this size.
+const UNIT_BYTES: usize = 1 << 20;
 /// A source that is silent so long inside a large transaction has its Kafka transaction aborted.
 const LARGE_SILENCE: Duration = Duration::from_secs(10);
 /// How often the monitor looks at slot and publication.
@@ -119,6 +121,11 @@ fn assemble(
                 Ok(frames) => {
                     heard = take(&mut assembler, &frames, &mut sink)?.then(Instant::now).unwrap_or(heard);
                     stream.recycle(frames);
+                    // While the committer is behind and more has arrived, one unit gathers on, so that groups grow with the lag.
+                    let gather = units.is_full() && !stream.frames.is_empty() && assembler.gathered_bytes() < UNIT_BYTES;
+                    if !gather {
+                        assembler.flush(&mut sink)?;
+                    }
                 }
                 Err(_) => return Ok(()),
             },
@@ -146,7 +153,6 @@ fn take(assembler: &mut Assembler, frames: &Frames, sink: &mut impl FnMut(Unit) 
             Frame::Keepalive { wal_end, reply_requested, .. } => assembler.keepalive(wal_end, reply_requested, sink)?,
         }
     }
-    assembler.flush(sink)?;
     Ok(data)
 }
 
