@@ -133,8 +133,13 @@ impl fmt::Display for Report {
         writeln!(f, "killed: daemon {daemon} times, postgres {postgres}, broker {broker}; seed {}", self.seed)?;
         writeln!(
             f,
-            "{} transactions committed, {} events due by SQL, {} seen, {} commits adjacent, {:.0} s",
-            self.committed, self.due_by_sql, self.verdict.events, self.verdict.adjacent_commits, self.seconds
+            "{} transactions committed, {} events due by SQL, {} seen, {} behind the checkpoint, {} commits adjacent, {:.0} s",
+            self.committed,
+            self.due_by_sql,
+            self.verdict.events,
+            self.verdict.unpublished,
+            self.verdict.adjacent_commits,
+            self.seconds
         )?;
         for (name, count) in self.counters() {
             writeln!(f, "  {name:<14}{count:>8}{}", if count == 0 { "" } else { "  <--" })?;

@@ -72,7 +72,7 @@ impl Scene {
         let launch = site.launch(&configuration)?;
         let daemon = launch.start()?;
         let folder = stack.sandbox.folder("torture")?;
-        let topics = configuration.topics.clone();
+        let topics = configuration.topics;
         let mut scene =
             Self { stack, launch, topics, folder, daemon, slot_watch, checkpoints, workload: None, due_before };
         if arguments.cycles > 0 {
@@ -152,7 +152,7 @@ impl Scene {
         let journal = self.workload.take().map(Running::stop).transpose()?.ok_or("the workload did not run")?;
         let ended = tortured.and_then(|()| self.await_progress()).and_then(|()| self.stop_daemon());
         self.daemon.kill_hard()?;
-        let judged = self.judge();
+        let judged = self.next_lsn().and_then(|next_lsn| self.judge(next_lsn));
         let slot = self.slot_watch.finish()?;
         let sql = self.stack.postgres.sql(DATABASE)?;
         let due = since(&self.due_before, &runtime()?.block_on(expected_counts(sql.client()))?);
@@ -166,13 +166,19 @@ impl Scene {
         Ok(report)
     }
 
-    fn judge(&self) -> Result<Verdict> {
+    /// Where the daemon has left off, be it by its own will or not.
+    fn next_lsn(&mut self) -> Result<Lsn> {
+        let newest = poll(COMES_BACK, || Ok(self.checkpoints.newest()))?;
+        newest.ok_or_else(|| "there is no checkpoint to be read".into())
+    }
+
+    fn judge(&self, next_lsn: Lsn) -> Result<Verdict> {
         let (witness, records) = (self.folder.join("witness"), self.folder.join("records"));
         oracle::take_witness(&self.stack.postgres.sql(DATABASE)?, WITNESS, &witness)?;
         oracle::read_committed(&self.stack.kafka.bootstrap(), &self.topics, &records)?;
-        let registry = self.stack.registry.url();
-        let evidence = Evidence { registry: &registry, witness: &witness, records: &records, source_id: SOURCE_ID };
-        oracle::judge(&evidence)
+        let registry = &self.stack.registry.url();
+        let (witness, records) = (&witness, &records);
+        oracle::judge(&Evidence { registry, witness, records, source_id: SOURCE_ID, next_lsn })
     }
 
     fn stop_daemon(&mut self) -> Result<()> {

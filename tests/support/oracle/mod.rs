@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
+use walwright::model::Lsn;
 
 use super::cache::{JavaServers, cached};
 use super::process::run;
@@ -105,6 +106,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) records: &'a Path,
     /// The connector's `[source] id`.
     pub(crate) source_id: &'a str,
+    /// The newest checkpoint's: everything before it is due, and nothing behind it may be seen.
+    pub(crate) next_lsn: Lsn,
 }
 
 /// oracle.py's answer. From `loss` on they count mistakes.
@@ -115,6 +118,8 @@ pub(crate) struct Verdict {
     pub(crate) transactions: u64,
     /// Those of them whose commit record starts where the one before ends.
     pub(crate) adjacent_commits: u64,
+    /// Records of transactions behind the checkpoint, which are not due yet.
+    pub(crate) unpublished: u64,
     pub(crate) loss: u64,
     pub(crate) phantom: u64,
     pub(crate) duplicates: u64,
@@ -143,6 +148,7 @@ impl Verdict {
 pub(crate) fn judge(evidence: &Evidence<'_>) -> Result<Verdict> {
     let mut command = python()?;
     command.arg("oracle.py").args(["--registry", evidence.registry, "--source-id", evidence.source_id]);
+    command.args(["--next-lsn", &evidence.next_lsn.to_string()]);
     command.arg("--witness").arg(evidence.witness).arg("--records").arg(evidence.records);
     let output = command.output().context("run oracle.py")?;
     let fault = || format!("oracle.py failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr));

@@ -1,13 +1,14 @@
 """Compares what a read_committed subscriber saw with what Postgres' own decoder says was committed.
 
-    python oracle.py --registry URL --witness DUMP --records FILE --source-id ID [--topic-prefix P]
+    python oracle.py --registry URL --witness DUMP --records FILE --source-id ID [--next-lsn LSN] [--topic-prefix P]
 
 `--witness` is the dump of a `test_decoding` slot (witness.py), `--records` the lines of Reader.java. Shares no code with
 the daemon: transactions are parsed by witness.py, the rules restated in rules.py, Avro read by fastavro. Prints the
 verdict as JSON; exit code 0 only when each of the counters below is 0.
 
 An event belongs to the transaction whose commit record lies where its `ce_id` says: behind the commit before it and
-behind the transaction's own last change, before the transaction's end. The counters:
+behind the transaction's own last change, before the transaction's end. With `--next-lsn`, the checkpoint's, everything
+before it is due and nothing behind it may be seen: events and checkpoint are one Kafka transaction. The counters:
 
 loss          a record due that is not on its topic
 phantom       a record that no committed change calls for, a rolled back one's among them
@@ -35,7 +36,8 @@ import witness
 
 COUNTERS = ("loss", "phantom", "duplicates", "reordered", "torn", "wrong_values", "schema")
 # Transactions are those that yield events; adjacent, where the commit record starts at the end of the one before.
-FACTS = ("events", "transactions", "adjacent_commits")
+# Unpublished are the records that will be due behind the checkpoint.
+FACTS = ("events", "transactions", "adjacent_commits", "unpublished")
 FINDINGS_MAX = 20
 EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
@@ -96,13 +98,14 @@ class Decoder:
 
 
 class Oracle:
-    def __init__(self, schema_by_id, source_id, topic_prefix=""):
+    def __init__(self, schema_by_id, source_id, topic_prefix="", next_lsn=None):
         self.decoder = Decoder(schema_by_id)
+        self.next_lsn = next_lsn
         self.source_id = source_id
         self.topic_prefix = topic_prefix
         self.counts = dict.fromkeys(COUNTERS, 0)
         self.findings = []
-        self.events = self.transactions = self.adjacent_commits = 0
+        self.events = self.transactions = self.adjacent_commits = self.unpublished = 0
         self.last_end = 0
         self.last_of_key = {}
 
@@ -140,6 +143,9 @@ class Oracle:
         fits = [lsn for lsn, _ in groups if lsn > transaction.last_change]
         commit_lsn = fits[-1] if fits else transaction.end
         due = rules.due(transaction, commit_lsn, self.source_id, self.topic_prefix)
+        if self.next_lsn is not None and transaction.end > self.next_lsn:
+            self.unpublished += len(due)
+            due = []
         self.transactions += bool(due)
         self.adjacent_commits += commit_lsn == self.last_end
         self.last_end = transaction.end
@@ -233,9 +239,11 @@ def main():
     arguments.add_argument("--witness", required=True)
     arguments.add_argument("--records", required=True)
     arguments.add_argument("--source-id", required=True)
+    arguments.add_argument("--next-lsn", type=witness.lsn)
     arguments.add_argument("--topic-prefix", default="")
     arguments = arguments.parse_args()
-    oracle = Oracle(Registry(arguments.registry), arguments.source_id, arguments.topic_prefix)
+    registry = Registry(arguments.registry)
+    oracle = Oracle(registry, arguments.source_id, arguments.topic_prefix, arguments.next_lsn)
     with open(arguments.witness, encoding="utf-8", newline="\n") as dump, open(arguments.records, encoding="utf-8") as seen:
         verdict = oracle.judge(witness.transactions(dump), seen)
     print(json.dumps(verdict, indent=2))

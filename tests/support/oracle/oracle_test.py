@@ -95,8 +95,8 @@ def with_id(line, id):
     return line | {"headers": [[name, text64(id) if name == "ce_id" else value] for name, value in line["headers"]]}
 
 
-def judge(lines):
-    judged = oracle.Oracle(BY_ID.__getitem__, SOURCE)
+def judge(lines, next_lsn=None):
+    judged = oracle.Oracle(BY_ID.__getitem__, SOURCE, next_lsn=next_lsn)
     return judged.judge(witness.transactions(sample()), (json.dumps(line) for line in lines))
 
 
@@ -210,8 +210,8 @@ class Mistakes(unittest.TestCase):
         )
         return next(found)
 
-    def assert_red(self, **counts):
-        verdict = judge(self.lines)
+    def assert_red(self, next_lsn=None, **counts):
+        verdict = judge(self.lines, next_lsn)
         found = {counter: verdict[counter] for counter in oracle.COUNTERS if verdict[counter]}
         self.assertEqual(found, counts, verdict["findings"])
         self.assertEqual(sum(found.values()), len(verdict["findings"]))
@@ -288,6 +288,17 @@ class Mistakes(unittest.TestCase):
             id = f"/oms/demo:0:{lsn}:public.orders:0:oms/OrderPlaced/v1"
             self.lines.append(with_id(line, id) | {"offset": 100 + len(self.lines)})
         self.assert_red(phantom=2)
+
+    def test_checkpoint_bounds_what_is_due(self):
+        behind_cancelled, behind_grave = witness.lsn("0/19D4730"), witness.lsn("0/19D4A20")
+        self.assert_red(next_lsn=behind_grave)
+        # Seen behind the checkpoint: a customer and a tombstone, then the tombstone alone.
+        self.assert_red(next_lsn=behind_cancelled, phantom=2)
+        self.assert_red(next_lsn=behind_grave - 1, phantom=1)
+        del self.lines[-2:]
+        self.assert_red(next_lsn=behind_cancelled)
+        self.assertEqual(judge(self.lines, behind_cancelled)["unpublished"], 2)
+        self.assert_red(next_lsn=behind_grave, loss=2)
 
     def test_no_id(self):
         index = self.at("OrderCancelled")
