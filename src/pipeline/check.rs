@@ -8,7 +8,7 @@ use super::programs::{ContractIds, TablePrograms};
 use crate::connector::{EventPlan, FieldPlan, FieldSource, KeyKind, OnNull, Plan};
 use crate::contract::Nullability;
 use crate::error::{At, Error, Kind, Result};
-use crate::map::rule_columns;
+use crate::map::{TableRules, rule_columns};
 use crate::model::{Operation, ReplicaIdentity, TableName};
 use crate::source::catalog::{CatalogColumn, CatalogTable};
 use crate::source::preflight::PublicationState;
@@ -146,6 +146,10 @@ fn check_table(plan: &Plan, table: &CatalogTable, findings: &mut Findings) {
     findings.errors.extend(identity(plan, table));
     findings.errors.extend(nulls(plan, table));
     let relation = Arc::new(table.as_relation());
+    let not_null = table.columns.iter().filter(|column| column.not_null).map(|column| column.name.clone()).collect();
+    if let Err(error) = TableRules::check(plan, &relation, &not_null) {
+        return findings.errors.push(error);
+    }
     match TablePrograms::compile(plan, &relation, &placeholder_ids(plan), 0) {
         Ok(programs) => {
             for column in programs.unknown_columns {

@@ -41,6 +41,18 @@ fn the_old_row_is_not_sent() -> Result<()> {
 }
 
 #[test]
+fn an_order_on_a_column_that_can_be_null() -> Result<()> {
+    let scene = Scene::new("unguarded")?;
+    scene.connector("on = [\"insert\"]", "on = [\"insert\"]\nwhen = \"amount > 10\"")?;
+    scene.push()?;
+    assert_eq!(
+        scene.halts("schema-mismatch")?,
+        "schema-mismatch: 1 fault\n~/connectors/NAME.toml:24:9: shop/OrderPlaced/v1: amount can be NULL, which has no order: write `amount != null && ..` before it\n    amount > 10\n    ^ (connector NAME, table public.orders)"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_field_without_a_column() -> Result<()> {
     let scene = Scene::new("nocolumn")?;
     scene.connector("note = \"note\"", "note = \"nte\"")?;
