@@ -42,10 +42,8 @@ fn of_code(code: RDKafkaErrorCode) -> Kind {
         | Code::TransactionalIdAuthorizationFailed
         | Code::SaslAuthenticationFailed
         | Code::Authentication => Kind::KafkaAuthorization,
-        Code::InvalidTransactionTimeout
-        | Code::InvalidConfig
-        | Code::PolicyViolation
-        | Code::InvalidReplicationFactor => Kind::KafkaSetting,
+        Code::InvalidTransactionTimeout | Code::InvalidConfig | Code::PolicyViolation => Kind::KafkaSetting,
+        // Not `InvalidReplicationFactor`: fewer brokers than replicas is also what a cluster says while one restarts.
         Code::Fenced
         | Code::Fatal
         | Code::State

@@ -32,6 +32,9 @@ use crate::source::{StreamSettings, preflight};
 /// How long one step against Kafka may take before it counts as unreachable.
 pub(super) const KAFKA_STEP: Duration = Duration::from_secs(20);
 
+/// librdkafka's `batch.size` where nobody sets it.
+const BATCH_BYTES: u64 = 1_000_000;
+
 /// One attempt's way to Kafka.
 pub(super) struct Kafka {
     pub(super) client: KafkaClient,
@@ -73,8 +76,11 @@ fn step() -> Instant {
 impl Kafka {
     fn open(connector: &Connector) -> Result<Kafka> {
         let settings = &connector.process.kafka;
-        let client = settings.client()?;
+        let mut client = settings.client()?;
         let admin = Admin::new(&client, KAFKA_STEP)?;
+        let batch_bytes = topics::batch_bytes_max(&connector.plan, &admin)?.filter(|bytes| *bytes < BATCH_BYTES);
+        // Ahead of the user's options, which win.
+        client.options.splice(0..0, batch_bytes.map(|bytes| ("batch.size".to_owned(), bytes.to_string())));
         let store = Store::new(&client, &settings.topic_prefix, connector.name());
         store.ensure_topic(&admin)?;
         Ok(Kafka { client, admin, store })

@@ -22,6 +22,19 @@ pub(crate) fn wanted(plan: &Plan, recorded: Option<&Checkpoint>) -> Vec<Wanted> 
     plan.topics.iter().enumerate().map(of).collect()
 }
 
+/// The least `max.message.bytes` of the connector's topics. Brokers hold it against a whole batch, so that a batch may
+/// not be larger; a topic that is yet to be created counts with what the file gives it.
+pub(super) fn batch_bytes_max(plan: &Plan, admin: &Admin) -> Result<Option<u64>> {
+    let mut least = None;
+    for topic in &plan.topics {
+        let found = admin.topic(&topic.name)?.map(|found| found.settings);
+        let limit = found.as_ref().unwrap_or(&topic.config).get("max.message.bytes");
+        let limit = limit.and_then(|bytes| bytes.parse::<u64>().ok());
+        least = [least, limit].into_iter().flatten().min();
+    }
+    Ok(least)
+}
+
 /// Creates and checks the topics; the partition count to use by topic name.
 pub(super) fn prepare(
     connector: &Connector,

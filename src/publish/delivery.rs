@@ -31,6 +31,7 @@ pub(super) struct Deliveries {
 struct Failure {
     error: KafkaError,
     topic: String,
+    bytes: usize,
 }
 
 impl Deliveries {
@@ -74,7 +75,7 @@ impl Deliveries {
     pub(super) fn error(&self) -> Option<Error> {
         let guard = self.lock();
         let failure = guard.as_ref()?;
-        Some(of_delivery(failure.error.clone(), &failure.topic))
+        Some(of_delivery(failure.error.clone(), &failure.topic, failure.bytes, TOPIC_LIMIT))
     }
 
     /// Forgets failures: the transaction in which they happened was aborted.
@@ -83,10 +84,10 @@ impl Deliveries {
         self.failed.store(false, Ordering::SeqCst);
     }
 
-    fn fail(&self, error: &KafkaError, topic: &str) {
+    fn fail(&self, error: &KafkaError, topic: &str, bytes: usize) {
         let mut guard = self.lock();
         if guard.is_none() {
-            *guard = Some(Failure { error: error.clone(), topic: topic.to_owned() });
+            *guard = Some(Failure { error: error.clone(), topic: topic.to_owned(), bytes });
         }
         self.failed.store(true, Ordering::SeqCst);
         self.arrived.notify_all();
@@ -103,9 +104,19 @@ impl Deliveries {
     }
 }
 
-/// A record that was refused or could not be delivered ends its producer.
-pub(super) fn of_delivery(error: KafkaError, topic: &str) -> Error {
+/// What a broker refuses a record for.
+const TOPIC_LIMIT: &str = "the topic's max.message.bytes";
+/// What librdkafka refuses a record for.
+pub(super) const CLIENT_LIMIT: &str = "the client's message.max.bytes";
+
+/// A record that was refused or could not be delivered ends its producer. `bytes`: of key and value; `limit`: what one
+/// that is too large was measured by.
+pub(super) fn of_delivery(error: KafkaError, topic: &str, bytes: usize, limit: &str) -> Error {
     let mapped = Error::from(error);
+    if mapped.kind() == Kind::RecordTooLarge {
+        let detail = format!("a record of {bytes} bytes for topic {topic} is over {limit}");
+        return Error::new(Kind::RecordTooLarge, detail).at(At::topic(topic));
+    }
     // Without a time limit of its own a record fails only when the producer is beyond help, so what passes elsewhere
     // is the recovery path's here.
     let kind = if mapped.kind() == Kind::KafkaUnreachable { Kind::KafkaTransaction } else { mapped.kind() };
@@ -127,7 +138,8 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, record)) = result {
-            self.fail(error, record.topic());
+            let bytes = record.key().map_or(0, <[u8]>::len) + record.payload_len();
+            self.fail(error, record.topic(), bytes);
         }
         let done = self.done.fetch_add(1, Ordering::SeqCst) + 1;
         if done >= self.wanted.load(Ordering::SeqCst) {

@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 
-use super::delivery::{Deliveries, of_delivery};
+use super::delivery::{CLIENT_LIMIT, Deliveries, of_delivery};
 use crate::error::{Error, Kind, Result};
 use crate::kafka::KafkaClient;
 use crate::model::{Batch, Header, Record};
@@ -193,9 +193,10 @@ impl Producer {
                     return Ok(Progress::Done);
                 }
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => record = back,
-                Err((error, _)) => {
+                Err((error, back)) => {
                     self.failure()?;
-                    return Err(of_delivery(error, topic));
+                    let bytes = back.key.map_or(0, <[u8]>::len) + back.payload.map_or(0, <[u8]>::len);
+                    return Err(of_delivery(error, topic, bytes, CLIENT_LIMIT));
                 }
             }
             if self.wait_for_room(topic, until)? == Progress::Pending {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use apache_avro::types::Value;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value as Json, json};
@@ -88,8 +88,14 @@ impl Reader {
             match self.consumer.poll(Duration::from_millis(200)) {
                 Some(Ok(message)) => seen.push(see(&message, &mut self.decoder)?),
                 Some(Err(KafkaError::PartitionEOF(partition))) => drop(ended.insert(partition)),
+                // Passing: the client connects again by itself, and the deadline decides.
+                Some(Err(KafkaError::MessageConsumption(
+                    RDKafkaErrorCode::AllBrokersDown
+                    | RDKafkaErrorCode::BrokerTransportFailure
+                    | RDKafkaErrorCode::OperationTimedOut,
+                )))
+                | None => {}
                 Some(Err(error)) => return Err(error.into()),
-                None => {}
             }
         }
         Ok(seen)
