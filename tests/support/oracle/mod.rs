@@ -89,7 +89,7 @@ fn reader() -> Result<Command> {
         "-Xmx512m",
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
-        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
     ]);
     java.args(["-cp", &JavaServers::resolve()?.class_path()]).arg(folder().join("Reader.java"));
     Ok(java)
