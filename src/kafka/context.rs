@@ -77,6 +77,8 @@ impl ClientContext for Context {
         if code == Some(RDKafkaErrorCode::AllBrokersDown) || code == Some(RDKafkaErrorCode::PartitionEOF) {
             return;
         }
+        // "(after 0ms in state CONNECT, 3 identical error(s) suppressed)" differs each time, and the same error is logged once.
+        let reason = reason.split(" (after ").next().unwrap_or(reason);
         let trouble = Trouble { code, reason: reason.to_owned() };
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
     }
@@ -94,7 +96,10 @@ mod tests {
         let timeout = KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut);
         let error = context.explain("read topic t", timeout.clone());
         assert_eq!(error.kind(), Kind::KafkaUnreachable);
-        context.error(KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure), "h:1: Connection refused");
+        context.error(
+            KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure),
+            "h:1: Connection refused (after 0ms in state CONNECT)",
+        );
         context.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
         let error = context.explain("read topic t", timeout);
         assert!(error.detail().starts_with("cannot read topic t: "), "{error}");

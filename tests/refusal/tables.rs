@@ -9,8 +9,8 @@ fn a_table_that_is_not_there() -> Result<()> {
     scene.sql()?.batch("DROP TABLE orders")?;
     scene.push()?;
     assert_eq!(
-        scene.halts("publication-mismatch")?,
-        "publication-mismatch: 2 faults\n  - publication walwright_NAME does not send table public.orders, which rules name: ALTER PUBLICATION \"walwright_NAME\" ADD TABLE \"public\".\"orders\";\n  - table public.orders, which rules name, does not exist (connector NAME)"
+        scene.halts("schema-mismatch")?,
+        "schema-mismatch: table public.orders, which rules name, does not exist (connector NAME, table public.orders)"
     );
     Ok(())
 }
