@@ -358,7 +358,7 @@ fn topics_are_checked_and_created_where_asked() -> Outcome {
     }
     let too_many = topics::Wanted { name: "topics.other".to_owned(), create: Some((1, 3)), ..wanted };
     let error = topics::ensure(&admin, &too_many).unwrap_err();
-    assert_eq!(error.kind(), Kind::KafkaSetting, "{error}");
+    assert_eq!(error.kind(), Kind::KafkaUnreachable, "{error}");
 
     let limits = admin.limits()?;
     assert_eq!(limits.transaction_max_timeout_ms, Some(900_000));
