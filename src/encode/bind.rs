@@ -84,7 +84,7 @@ impl<'a> Binder<'a> {
                 .map(StepKind::Constant)
                 .or_else(|| self.fault(plan, format!("field {} of {} has no default", field.name, contract.path))),
             FieldSource::Meta => meta(field).or_else(|| {
-                let what = fits::describe(&field.kind);
+                let what = &field.kind;
                 let name = &field.name;
                 self.fault(
                     plan,

@@ -4,37 +4,11 @@ use super::conversion::Conversion;
 use crate::contract::{Contract, ContractField, FieldType};
 use crate::model::{Column, ColumnType, TableName};
 
-/// A field's type as a person would say it.
-pub(super) fn describe(kind: &FieldType) -> String {
-    let name = match kind {
-        FieldType::Boolean => "boolean",
-        FieldType::Int => "int",
-        FieldType::Long => "long",
-        FieldType::Float => "float",
-        FieldType::Double => "double",
-        FieldType::Bytes => "bytes",
-        FieldType::String => "string",
-        FieldType::Uuid => "string (uuid)",
-        FieldType::Decimal { precision, scale } => return format!("bytes (decimal {precision},{scale})"),
-        FieldType::Date => "int (date)",
-        FieldType::TimeMicros => "long (time-micros)",
-        FieldType::TimestampMicros => "long (timestamp-micros)",
-        FieldType::LocalTimestampMicros => "long (local-timestamp-micros)",
-        FieldType::Enum(_) => "enum",
-        FieldType::Meta(_) => "common.EventMeta",
-    };
-    name.to_owned()
-}
-
 /// Why the column does not fit the field, and what would.
 pub(super) fn mismatch(table: &TableName, column: &Column, contract: &Contract, field: &ContractField) -> String {
     let pair = format!(
         "column {} of {table} is {}, field {} of {} is {}",
-        column.name,
-        column.kind,
-        field.name,
-        contract.path,
-        describe(&field.kind)
+        column.name, column.kind, field.name, contract.path, field.kind
     );
     format!("{pair}; {}", advice(&column.kind, &field.kind))
 }
@@ -75,7 +49,7 @@ fn fitting(column: &ColumnType) -> Vec<String> {
     let fits = candidates.iter().filter(|field| Conversion::between(column, field).is_some());
     fits.map(|field| match field {
         FieldType::Decimal { .. } => "bytes (decimal)".to_owned(),
-        field => describe(field),
+        field => field.to_string(),
     })
     .collect()
 }

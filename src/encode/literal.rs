@@ -2,7 +2,6 @@
 
 use super::avro;
 use super::codes::number;
-use super::fits::describe;
 use super::numeric::Digits;
 use super::step::Branch;
 use super::text::integer;
@@ -49,7 +48,7 @@ pub(super) fn encode(literal: &Literal, kind: &FieldType) -> Result<Vec<u8>, Str
             let unlisted = || format!("'{value}' is no symbol of the enum; it has {}", symbols.join(", "));
             out.extend(number(index.ok_or_else(unlisted)?));
         }
-        _ => return Err(format!("the constant {} does not fit {}", shown(literal), describe(kind))),
+        _ => return Err(format!("the constant {} does not fit {}", shown(literal), kind)),
     }
     Ok(out)
 }
