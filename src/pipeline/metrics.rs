@@ -176,6 +176,11 @@ impl ConnectorMetrics {
         tally.commits_us.iter().for_each(|commit| self.commit_to_ack.observe(seconds_between(*commit, now)));
     }
 
+    /// Kafka commits of all sessions so far.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.get()
+    }
+
     /// The checkpoint's next LSN moved or was read.
     pub(super) fn checkpoint(&self, next_lsn: Lsn) {
         self.checkpoint_lsn.set(i64::try_from(next_lsn.0).unwrap_or(i64::MAX));

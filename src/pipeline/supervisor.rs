@@ -14,7 +14,7 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_LAST: Duration = Duration::from_secs(30);
 /// A slot that someone holds is asked for again after this.
 const SLOT_HELD_PAUSE: Duration = Duration::from_secs(1);
-/// An attempt that lasted so long has worked: the next failure starts from the first pause.
+/// An attempt that lasted so long has worked, as has one that committed: the next failure starts from the first pause.
 const STEADY: Duration = Duration::from_secs(10);
 
 /// Runs the connector until `stop`.
@@ -23,12 +23,12 @@ pub(super) fn supervise(connector: &mut Connector, stop: &Stop) {
     // The cause of the last failure stays in sight until the connector streams again.
     connector.health().enter(Phase::Starting);
     while !stop.is_set() {
-        let begun = Instant::now();
+        let (begun, commits) = (Instant::now(), connector.metrics().commits());
         let error = match connector.attempt(stop) {
             Ok(End::Stopped) => break,
             Err(error) => error.at(At::connector(connector.name())),
         };
-        if begun.elapsed() >= STEADY {
+        if begun.elapsed() >= STEADY || connector.metrics().commits() > commits {
             retries.reset();
         }
         match retries.judge(&error) {
