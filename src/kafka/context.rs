@@ -54,9 +54,9 @@ fn renamed(error: &Error, doing: &str) -> Error {
 
 impl ClientContext for Context {
     /// An outage is reported once by the connector, with its cause; librdkafka repeats it for every client and broker,
-    /// so its transport failures stay at debug.
+    /// so its transport failures stay at debug, and so do the coordinator's answers that it retries (GETPID).
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        let quiet = matches!(facility, "FAIL" | "ERROR" | "CONFWARN");
+        let quiet = matches!(facility, "FAIL" | "ERROR" | "CONFWARN" | "GETPID");
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert

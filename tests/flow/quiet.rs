@@ -49,7 +49,7 @@ fn retained_is_bounded(scene: &Scene, sql: &Sql) -> Result<()> {
 
 #[test]
 fn busy_other_tables_do_not_hold_the_slot_back() -> Result<()> {
-    let mut scene = Scene::new("othertables")?;
+    let scene = Scene::new("othertables")?;
     let daemon = scene.open()?;
     scene.sql()?.batch(NOISE)?;
     follows(&scene, &daemon)?;
@@ -58,7 +58,7 @@ fn busy_other_tables_do_not_hold_the_slot_back() -> Result<()> {
 
 #[test]
 fn busy_other_databases_do_not_hold_the_slot_back() -> Result<()> {
-    let mut scene = Scene::new("otherdbs")?;
+    let scene = Scene::new("otherdbs")?;
     let other = Stack::shared()?.scenario("noisy")?;
     let daemon = scene.open()?;
     other.sql()?.batch(NOISE)?;
@@ -68,7 +68,7 @@ fn busy_other_databases_do_not_hold_the_slot_back() -> Result<()> {
 
 #[test]
 fn filtered_changes_do_not_hold_the_slot_back() -> Result<()> {
-    let mut scene = Scene::new("filtering")?;
+    let scene = Scene::new("filtering")?;
     let daemon = scene.open()?;
     scene.insert(1, 1)?;
     scene.sql()?.batch("UPDATE orders SET note = 'x'; DELETE FROM orders")?;
@@ -97,7 +97,7 @@ fn exactly(scene: &Scene, count: i64) -> Result<()> {
 fn the_server_hears_from_us_while_a_broker_is_frozen() -> Result<()> {
     let stack = Stack::shared()?;
     let kafka = Kafka::start(&sandbox()?, &kafka::Options::default())?;
-    let mut scene = Scene::on("frozen_broker", &stack.postgres, &kafka, stack.registry.url())?;
+    let scene = Scene::on("frozen_broker", &stack.postgres, &kafka, stack.registry.url())?;
     scene.sql()?.batch("ALTER ROLE frozen_broker SET wal_sender_timeout = '2s'")?;
     let mut daemon = scene.open()?;
     scene.insert(1, 1)?;
@@ -123,7 +123,7 @@ fn kafka_away_for_a_minute_and_postgres_stopped_meanwhile() -> Result<()> {
     let stack = Stack::shared()?;
     let mut kafka = Kafka::start(&sandbox()?, &kafka::Options::default())?;
     let mut postgres = Postgres::start(&sandbox()?, Options::default())?;
-    let mut scene = Scene::on("away", &postgres, &kafka, stack.registry.url())?;
+    let scene = Scene::on("away", &postgres, &kafka, stack.registry.url())?;
     scene.push()?;
     // Away at the start.
     kafka.stop(0)?;

@@ -54,7 +54,7 @@ fn contract(name: &str) -> String {
 
 #[test]
 fn every_change_is_published_or_filtered_by_a_named_rule() -> Result<()> {
-    let mut scene = Scene::new("rules")?;
+    let scene = Scene::new("rules")?;
     let sql = scene.sql()?;
     sql.batch("ALTER TABLE orders REPLICA IDENTITY FULL; CREATE TABLE other (id int PRIMARY KEY)")?;
     sql.batch(&format!("ALTER PUBLICATION walwright_{} ADD TABLE other", scene.name))?;
@@ -105,7 +105,7 @@ fn every_change_is_published_or_filtered_by_a_named_rule() -> Result<()> {
 
 #[test]
 fn a_truncate_halts_unless_it_is_filtered() -> Result<()> {
-    let mut scene = Scene::new("truncate")?;
+    let scene = Scene::new("truncate")?;
     let mut daemon = scene.open()?;
     scene.sql()?.batch("TRUNCATE orders")?;
     let cause = scene.cause(&mut daemon, "unmapped", "halted")?;
@@ -118,7 +118,7 @@ fn a_truncate_halts_unless_it_is_filtered() -> Result<()> {
 
 #[test]
 fn a_change_that_no_rule_takes_halts_where_the_file_says_so() -> Result<()> {
-    let mut scene = Scene::new("unmatched")?;
+    let scene = Scene::new("unmatched")?;
     scene.connector("unmatched = \"filter\"", "unmatched = \"halt\"")?;
     let mut daemon = scene.open()?;
     scene.insert(1, 1)?;

@@ -20,7 +20,7 @@ fn ids(seen: &[Seen]) -> BTreeSet<String> {
 
 #[test]
 fn a_large_transaction_arrives_whole_among_small_ones() -> Result<()> {
-    let mut scene = Scene::new("whole")?;
+    let scene = Scene::new("whole")?;
     let daemon = scene.open()?;
     let sql = scene.sql()?;
     sql.batch("INSERT INTO orders VALUES (0, 'NEW')")?;
@@ -35,7 +35,7 @@ fn a_large_transaction_arrives_whole_among_small_ones() -> Result<()> {
 
 #[test]
 fn a_split_transaction_arrives_complete_once_also_across_a_kill() -> Result<()> {
-    let mut scene = Scene::new("split")?;
+    let scene = Scene::new("split")?;
     scene.connector("[snapshot]", "large_transactions = \"split\"\n\n[snapshot]")?;
     let mut daemon = scene.open()?;
     // More than one group of 16 MiB, so that there is a part on Kafka before the end.
@@ -56,7 +56,7 @@ fn a_split_transaction_arrives_complete_once_also_across_a_kill() -> Result<()> 
 
 #[test]
 fn at_least_once_gives_the_same_events_and_ids_and_loses_nothing_across_a_kill() -> Result<()> {
-    let mut scene = Scene::new("plain")?;
+    let scene = Scene::new("plain")?;
     scene.process("[kafka]", "[kafka]\ndelivery = \"at_least_once\"")?;
     let mut daemon = scene.open()?;
     scene.insert(1, 50)?;
@@ -75,7 +75,7 @@ fn at_least_once_gives_the_same_events_and_ids_and_loses_nothing_across_a_kill()
 
 #[test]
 fn committed_rows_are_there_exactly_once_after_kills() -> Result<()> {
-    let mut scene = Scene::new("kills")?;
+    let scene = Scene::new("kills")?;
     let mut daemon = scene.open()?;
     for round in 0..3 {
         scene.insert(round * 20 + 1, round * 20 + 20)?;

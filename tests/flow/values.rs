@@ -98,7 +98,7 @@ fn rows() -> Vec<(&'static str, Json)> {
 
 #[test]
 fn a_value_of_every_type_arrives_as_it_was_written() -> Result<()> {
-    let mut scene = Scene::new("values")?;
+    let scene = Scene::new("values")?;
     let sql = scene.sql()?;
     sql.batch(TABLE)?;
     sql.batch(&format!("ALTER PUBLICATION walwright_{} ADD TABLE kinds", scene.name))?;
@@ -144,7 +144,7 @@ fn a_value_that_its_field_cannot_hold_halts_and_nothing_of_its_transaction_is_se
 
 #[test]
 fn a_value_that_does_not_fit_halts_also_at_the_end_of_a_long_transaction() -> Result<()> {
-    let mut scene = Scene::new("longmisfit")?;
+    let scene = Scene::new("longmisfit")?;
     scene.sql()?.batch("ALTER TABLE orders ALTER amount TYPE numeric")?;
     let mut daemon = scene.open()?;
     scene.sql()?.batch(

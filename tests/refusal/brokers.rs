@@ -53,7 +53,7 @@ fn more_replicas_than_brokers_are_waited_for() -> Result<()> {
 
 #[test]
 fn a_topic_that_is_there_already() -> Result<()> {
-    let mut scene = Scene::new("ownpart")?;
+    let scene = Scene::new("ownpart")?;
     Stack::shared()?.kafka.create_topic(&scene.topic("orders"), 2, &[])?;
     scene.connector("create = { partitions = 3, replication = 1 }\n", "")?;
     let daemon = scene.open()?;
@@ -64,7 +64,7 @@ fn a_topic_that_is_there_already() -> Result<()> {
 
 #[test]
 fn a_message_over_the_topics_limit() -> Result<()> {
-    let mut scene = Scene::new("toolarge")?;
+    let scene = Scene::new("toolarge")?;
     Stack::shared()?.kafka.create_topic(&scene.topic("orders"), 3, &[("max.message.bytes", "20000")])?;
     let mut daemon = scene.open()?;
     scene.insert(1, 1)?;
@@ -89,7 +89,7 @@ fn sizeless(cause: &str) -> String {
 
 #[test]
 fn small_messages_pass_however_many_come_at_once() -> Result<()> {
-    let mut scene = Scene::new("manysmall")?;
+    let scene = Scene::new("manysmall")?;
     Stack::shared()?.kafka.create_topic(&scene.topic("orders"), 1, &[("max.message.bytes", "20000")])?;
     let daemon = scene.open()?;
     scene.sql()?.batch(
@@ -102,7 +102,7 @@ fn small_messages_pass_however_many_come_at_once() -> Result<()> {
 
 #[test]
 fn a_message_over_the_clients_limit() -> Result<()> {
-    let mut scene = Scene::new("hugerow")?;
+    let scene = Scene::new("hugerow")?;
     let mut daemon = scene.open()?;
     scene.insert(1, 1)?;
     scene.sql()?.batch("INSERT INTO orders VALUES (2, 'NEW', 1, repeat('x', 3000000))")?;
@@ -116,7 +116,7 @@ fn a_message_over_the_clients_limit() -> Result<()> {
 
 #[test]
 fn more_partitions_later_leave_keys_where_they_are() -> Result<()> {
-    let mut scene = Scene::new("grown")?;
+    let scene = Scene::new("grown")?;
     let mut daemon = scene.open()?;
     scene.insert(1, 20)?;
     let before = scene.read("orders", 20)?;

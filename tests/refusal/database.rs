@@ -23,7 +23,7 @@ fn halts(scene: &Scene, kind: &str) -> Result<String> {
 
 #[test]
 fn wrong_password_until_it_is_right() -> Result<()> {
-    let mut scene = Scene::new("password")?;
+    let scene = Scene::new("password")?;
     scene.write("password", "hunter2\n")?;
     scene.push()?;
     let mut daemon = scene.launch()?;
@@ -147,7 +147,7 @@ fn the_publication_filters_rows_columns_and_operations_that_rules_need() -> Resu
 
 #[test]
 fn the_publication_drifts_while_running() -> Result<()> {
-    let mut scene = Scene::new("drift")?;
+    let scene = Scene::new("drift")?;
     let mut daemon = scene.open()?;
     scene.insert(1, 1)?;
     scene.sql()?.batch(&format!("ALTER PUBLICATION walwright_{} DROP TABLE orders", scene.name))?;

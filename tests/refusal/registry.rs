@@ -28,7 +28,7 @@ fn forward(from: SocketAddr, to: SocketAddr) -> Result<()> {
 #[test]
 fn down_at_the_start_then_up() -> Result<()> {
     let stack = Stack::shared()?;
-    let mut scene = Scene::new("noregistry")?;
+    let scene = Scene::new("noregistry")?;
     scene.push()?;
     let url = stack.registry.url();
     let address: SocketAddr = url.trim_start_matches("http://").split('/').next().unwrap_or_default().parse()?;

@@ -43,7 +43,7 @@ fn a_physical_slot() -> Result<()> {
 
 #[test]
 fn a_slot_that_someone_holds_is_waited_for() -> Result<()> {
-    let mut scene = Scene::new("held")?;
+    let scene = Scene::new("held")?;
     let daemon = scene.open()?;
     scene.insert(1, 1)?;
     scene.read("orders", 1)?;

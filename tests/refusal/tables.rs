@@ -91,7 +91,7 @@ fn a_nullable_column_into_a_field_without_null() -> Result<()> {
 
 /// Changes the table between two rows, and returns what stops the second; the first stays the only one.
 fn change_while_running(name: &str, kind: &str, change: &str, insert: &str) -> Result<String> {
-    let mut scene = Scene::new(name)?;
+    let scene = Scene::new(name)?;
     let mut daemon = scene.open()?;
     scene.insert(1, 1)?;
     scene.read("orders", 1)?;
@@ -138,7 +138,7 @@ fn a_column_is_retyped_while_running() -> Result<()> {
 
 #[test]
 fn a_column_is_added_while_running_and_is_not_published() -> Result<()> {
-    let mut scene = Scene::new("added")?;
+    let scene = Scene::new("added")?;
     let mut daemon = scene.open()?;
     scene.insert(1, 1)?;
     scene.sql()?.batch("ALTER TABLE orders ADD secret text; INSERT INTO orders VALUES (2, 'NEW', 1, NULL, 'x')")?;
@@ -154,7 +154,7 @@ fn a_column_is_added_while_running_and_is_not_published() -> Result<()> {
 
 #[test]
 fn a_column_is_added_and_the_file_wants_a_halt() -> Result<()> {
-    let mut scene = Scene::new("newhalt")?;
+    let scene = Scene::new("newhalt")?;
     scene.connector("unmatched = ", "new_columns = \"halt\"\nunmatched = ")?;
     let mut daemon = scene.open()?;
     scene.sql()?.batch("ALTER TABLE orders ADD secret text; INSERT INTO orders VALUES (2, 'NEW', 1, NULL, 'x')")?;
@@ -168,7 +168,7 @@ fn a_column_is_added_and_the_file_wants_a_halt() -> Result<()> {
 
 #[test]
 fn a_toasted_value_that_an_update_does_not_resend() -> Result<()> {
-    let mut scene = Scene::new("toast")?;
+    let scene = Scene::new("toast")?;
     scene.connector("on = [\"insert\"]", "on = [\"insert\", \"update\"]")?;
     scene.sql()?.batch("ALTER TABLE orders ALTER note SET STORAGE EXTERNAL")?;
     let mut daemon = scene.open()?;
@@ -186,7 +186,7 @@ fn a_toasted_value_that_an_update_does_not_resend() -> Result<()> {
 
 #[test]
 fn null_where_the_rule_says_halt() -> Result<()> {
-    let mut scene = Scene::new("onnull")?;
+    let scene = Scene::new("onnull")?;
     scene.connector("status = \"status\"", "status = { value = \"note\", on_null = \"halt\" }")?;
     let mut daemon = scene.open()?;
     scene.insert(1, 1)?;
@@ -200,7 +200,7 @@ fn null_where_the_rule_says_halt() -> Result<()> {
 
 #[test]
 fn a_code_that_the_map_does_not_list() -> Result<()> {
-    let mut scene = Scene::new("code")?;
+    let scene = Scene::new("code")?;
     scene.connector("status = \"status\"", "status = { value = \"status\", map = { N = \"NEW\" } }")?;
     let mut daemon = scene.open()?;
     scene.insert(1, 1)?;

@@ -43,7 +43,7 @@ fn exactly(scene: &Scene, count: i64) -> Result<()> {
 
 #[test]
 fn two_that_start_at_once_settle_and_publish_once() -> Result<()> {
-    let mut scene = Scene::new("twins")?;
+    let scene = Scene::new("twins")?;
     scene.push()?;
     let (mut one, mut other) = (scene.launch()?, scene.launch()?);
     let first = settle(&one, &other, &scene)?;
@@ -68,7 +68,7 @@ fn two_that_start_at_once_settle_and_publish_once() -> Result<()> {
 
 #[test]
 fn two_that_start_at_once_on_an_old_connector_settle() -> Result<()> {
-    let mut scene = Scene::new("oldtwins")?;
+    let scene = Scene::new("oldtwins")?;
     let mut daemon = scene.open()?;
     scene.insert(1, 10)?;
     daemon.kill_hard()?;
@@ -83,7 +83,7 @@ fn two_that_start_at_once_on_an_old_connector_settle() -> Result<()> {
 
 #[test]
 fn one_that_was_frozen_gives_way_to_its_successor() -> Result<()> {
-    let mut scene = Scene::new("frozen")?;
+    let scene = Scene::new("frozen")?;
     scene.sql()?.batch(&format!("ALTER ROLE {} SET wal_sender_timeout = '2s'", scene.name))?;
     let mut frozen = scene.open()?;
     scene.insert(1, 10)?;
@@ -105,7 +105,7 @@ fn one_that_was_frozen_gives_way_to_its_successor() -> Result<()> {
 
 #[test]
 fn a_frozen_one_without_a_successor_goes_on_by_itself() -> Result<()> {
-    let mut scene = Scene::new("thawed")?;
+    let scene = Scene::new("thawed")?;
     scene.sql()?.batch(&format!("ALTER ROLE {} SET wal_sender_timeout = '2s'", scene.name))?;
     let mut daemon = scene.open()?;
     scene.insert(1, 10)?;

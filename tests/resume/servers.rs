@@ -12,7 +12,7 @@ fn server() -> Result<Postgres> {
 /// A connector on `server` that has published the orders 1 and 2 and is stopped.
 fn stopped(name: &str, server: &Postgres) -> Result<Scene> {
     let stack = Stack::shared()?;
-    let mut scene = Scene::on(name, server, &stack.kafka, stack.registry.url())?;
+    let scene = Scene::on(name, server, &stack.kafka, stack.registry.url())?;
     let daemon = scene.open()?;
     scene.insert(1, 2)?;
     scene.read("orders", 2)?;
@@ -21,7 +21,7 @@ fn stopped(name: &str, server: &Postgres) -> Result<Scene> {
 }
 
 /// Publishes one more order.
-fn one_more(scene: &mut Scene, id: i64) -> Result<()> {
+fn one_more(scene: &Scene, id: i64) -> Result<()> {
     let daemon = scene.start()?;
     scene.insert(id, id)?;
     scene.read("orders", usize::try_from(id)?)?;
@@ -42,6 +42,7 @@ fn another_cluster_halts() -> Result<()> {
     twin.batch("SELECT pg_create_logical_replication_slot('walwright_twinned', 'pgoutput')")?;
     let owner = scene.state()?.takeover;
     scene.move_to(&one, &other)?;
+    scene.unwatched();
     assert_eq!(
         scene.halts("system-mismatch")?,
         "system-mismatch: the checkpoint is of the cluster with system identifier SYSTEM, this server has SYSTEM (connector NAME)"
@@ -58,7 +59,7 @@ fn a_restored_server_halts() -> Result<()> {
     let mut backup = server.copy()?;
     server.restart()?;
     scene.sql()?.batch("CREATE TABLE later AS SELECT repeat('x', 1000) FROM generate_series(1, 1000)")?;
-    one_more(&mut scene, 3)?;
+    one_more(&scene, 3)?;
     server.stop(Stop::Fast)?;
     backup.restart()?;
     scene.move_to(&server, &backup)?;
@@ -119,7 +120,7 @@ fn a_standby_promoted_before_the_checkpoint_halts() -> Result<()> {
     primary.stop(Stop::Fast)?;
     let mut standby = primary.copy()?;
     primary.restart()?;
-    one_more(&mut scene, 3)?;
+    one_more(&scene, 3)?;
     primary.stop(Stop::Fast)?;
     // It follows nobody that is there, so it ends where it was copied.
     standby.follow(&primary)?;

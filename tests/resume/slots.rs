@@ -27,7 +27,7 @@ fn confirmed(scene: &Scene) -> Result<Lsn> {
 
 /// A connector that has published the orders 1 and 2 and is stopped.
 fn stopped(name: &str) -> Result<Scene> {
-    let mut scene = Scene::new(name)?;
+    let scene = Scene::new(name)?;
     let daemon = scene.open()?;
     scene.insert(1, 2)?;
     scene.read("orders", 2)?;
@@ -36,7 +36,7 @@ fn stopped(name: &str) -> Result<Scene> {
 }
 
 /// Starts the connector, and sees that it goes on with order `next` and has lost and repeated nothing.
-fn goes_on(scene: &mut Scene, next: i64) -> Result<()> {
+fn goes_on(scene: &Scene, next: i64) -> Result<()> {
     let daemon = scene.start()?;
     scene.insert(next, next)?;
     scene.read("orders", usize::try_from(next)?)?;
@@ -49,10 +49,10 @@ fn goes_on(scene: &mut Scene, next: i64) -> Result<()> {
 
 #[test]
 fn none_and_none_is_a_first_start() -> Result<()> {
-    let mut scene = Scene::new("first")?;
+    let scene = Scene::new("first")?;
     scene.insert(-1, -1)?;
     scene.push()?;
-    goes_on(&mut scene, 1)?;
+    goes_on(&scene, 1)?;
     let state = scene.state()?;
     let checkpoint = state.checkpoint.ok_or("there is no checkpoint")?;
     assert_eq!((state.intent, checkpoint.epoch, checkpoint.timeline), (None, 0, 1));
@@ -63,7 +63,7 @@ fn none_and_none_is_a_first_start() -> Result<()> {
 
 #[test]
 fn a_slot_with_our_intent_is_made_anew() -> Result<()> {
-    let mut scene = Scene::new("intent")?;
+    let scene = Scene::new("intent")?;
     scene.push()?;
     let daemon = scene.start()?;
     scene.finish(daemon)?;
@@ -73,7 +73,7 @@ fn a_slot_with_our_intent_is_made_anew() -> Result<()> {
     scene.write_state(&[(CHECKPOINT, None), (INTENT, Some(&intent))])?;
     let old = confirmed(&scene)?;
     scene.insert(-1, -1)?;
-    goes_on(&mut scene, 1)?;
+    goes_on(&scene, 1)?;
     assert!(confirmed(&scene)? > old);
     assert_eq!(scene.state()?.intent, None);
     Ok(())
@@ -81,7 +81,7 @@ fn a_slot_with_our_intent_is_made_anew() -> Result<()> {
 
 #[test]
 fn a_kill_while_the_slot_is_made_is_a_first_start_again() -> Result<()> {
-    let mut scene = Scene::new("making")?;
+    let scene = Scene::new("making")?;
     scene.push()?;
     // The slot is not consistent before this transaction ends.
     let holder = scene.sql()?;
@@ -99,7 +99,7 @@ fn a_kill_while_the_slot_is_made_is_a_first_start_again() -> Result<()> {
     scene.insert(1, 1)?;
     scene.read("orders", 1)?;
     scene.finish(daemon)?;
-    goes_on(&mut scene, 2)
+    goes_on(&scene, 2)
 }
 
 #[test]
@@ -117,12 +117,12 @@ fn a_slot_without_an_intent_is_someone_elses() -> Result<()> {
 
 #[test]
 fn a_slot_is_adopted_where_the_file_says_so() -> Result<()> {
-    let mut scene = Scene::new("adopt")?;
+    let scene = Scene::new("adopt")?;
     create_slot(&scene)?;
     scene.insert(1, 2)?;
     scene.connector("[snapshot]", "adopt_slot = true\n\n[snapshot]")?;
     scene.push()?;
-    goes_on(&mut scene, 3)
+    goes_on(&scene, 3)
 }
 
 #[test]
@@ -141,18 +141,19 @@ fn a_missing_slot_with_a_checkpoint_halts() -> Result<()> {
 
 #[test]
 fn a_slot_behind_the_checkpoint_goes_on() -> Result<()> {
-    let mut scene = stopped("behind")?;
+    let scene = stopped("behind")?;
     // A slot that has not heard of the last commits: they come again, and are not published again.
     let state = scene.state()?.checkpoint.ok_or("there is no checkpoint")?;
     let behind = confirmed(&scene)?;
     assert!(behind <= state.next_lsn);
-    goes_on(&mut scene, 3)
+    goes_on(&scene, 3)
 }
 
 #[test]
 fn a_slot_ahead_of_the_checkpoint_halts_and_names_the_gap() -> Result<()> {
     let scene = stopped("ahead")?;
     scene.insert(3, 4)?;
+    scene.unwatched();
     scene.sql()?.query("SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())", &[&scene.slot()])?;
     let from = scene.state()?.checkpoint.ok_or("there is no checkpoint")?.next_lsn;
     let to = confirmed(&scene)?;
@@ -173,7 +174,7 @@ fn a_lost_slot_halts() -> Result<()> {
     let stack = Stack::shared()?;
     let options = postgres::Options::default().set("max_slot_wal_keep_size", "1MB");
     let server = Postgres::start(&stack.sandbox, options)?;
-    let mut scene = Scene::on("lost_slot", &server, &stack.kafka, stack.registry.url())?;
+    let scene = Scene::on("lost_slot", &server, &stack.kafka, stack.registry.url())?;
     let daemon = scene.open()?;
     scene.insert(1, 1)?;
     scene.read("orders", 1)?;

@@ -18,7 +18,7 @@ use super::kafka::Kafka;
 use super::postgres::Postgres;
 use super::sandbox::Sandbox;
 use super::seen::{Reader, Seen};
-use super::slot_watch::{SlotWatch, Watched};
+use super::slot_watch::{Watchdog, Watched};
 use super::sql::Sql;
 use super::stack::{Scenario, Stack};
 use super::{Context, Result, poll};
@@ -98,7 +98,7 @@ pub(crate) struct Scene {
     connection: String,
     brokers: String,
     registry: String,
-    watch: Option<SlotWatch>,
+    watchdog: Watchdog,
     /// On the shared stack the database goes with the scene.
     _scenario: Option<Scenario<'static>>,
 }
@@ -130,7 +130,16 @@ impl Scene {
     ) -> Result<Self> {
         let (sandbox, connection) = (Arc::clone(sandbox), postgres.socket_connection(&name));
         let brokers = kafka.bootstrap();
-        let scene = Self { name, folder, sandbox, connection, brokers, registry, watch: None, _scenario: None };
+        let scene = Self {
+            name,
+            folder,
+            sandbox,
+            connection,
+            brokers,
+            registry,
+            watchdog: Watchdog::default(),
+            _scenario: None,
+        };
         scene.write_files(postgres)?;
         let sql = scene.sql()?;
         sql.batch(&format!("CREATE ROLE {} LOGIN REPLICATION PASSWORD '{PASSWORD}'", scene.name))?;
@@ -192,6 +201,7 @@ impl Scene {
 
     /// The same connector on another server.
     pub(crate) fn move_to(&mut self, from: &Postgres, to: &Postgres) -> Result<()> {
+        self.watchdog.end()?;
         let line = |server: &Postgres| format!("port = {}", server.address().port());
         self.connector(&line(from), &line(to))?;
         self.connection = to.socket_connection(&self.name);
@@ -244,39 +254,31 @@ impl Scene {
         if output.status.success() { Ok(()) } else { Err(said.into()) }
     }
 
-    /// Starts a daemon, ready or not.
+    /// Starts a daemon, ready or not; from the first one on, the slot is watched.
     pub(crate) fn launch(&self) -> Result<Daemon> {
+        self.watchdog.begin(|| Watched {
+            postgres: self.connection.clone(),
+            slot: self.slot(),
+            brokers: self.brokers.clone(),
+            checkpoint_topic: self.store().topic().to_owned(),
+            settle: Watched::SETTLE,
+        })?;
         let admin = self.sandbox.port()?;
         let environment = [("WALWRIGHT_ADMIN__LISTEN", &*admin.to_string())];
         Daemon::start(&self.sandbox, &self.name, &self.folder.join("walwright.toml"), admin, &environment)
     }
 
-    /// Starts a daemon and waits until it streams; from the first one on, the slot is watched.
-    pub(crate) fn start(&mut self) -> Result<Daemon> {
+    /// Starts a daemon and waits until it streams.
+    pub(crate) fn start(&self) -> Result<Daemon> {
         let mut daemon = self.launch()?;
         daemon.wait_ready(WITHIN)?;
-        self.watch()?;
         Ok(daemon)
     }
 
     /// Pushes the contracts, then starts a daemon.
-    pub(crate) fn open(&mut self) -> Result<Daemon> {
+    pub(crate) fn open(&self) -> Result<Daemon> {
         self.push()?;
         self.start()
-    }
-
-    fn watch(&mut self) -> Result<()> {
-        if self.watch.is_none() {
-            let watched = Watched {
-                postgres: self.connection.clone(),
-                slot: self.slot(),
-                brokers: self.brokers.clone(),
-                checkpoint_topic: self.store().topic().to_owned(),
-                settle: Watched::SETTLE,
-            };
-            self.watch = Some(SlotWatch::start(watched)?);
-        }
-        Ok(())
     }
 
     /// Starts a daemon that must not get ready, and returns the cause that it gives, without what varies.
@@ -337,7 +339,7 @@ impl Scene {
 
     /// Stops a daemon in good order. What every scene keeps: each change received was published or filtered, and the
     /// slot never passed the checkpoint.
-    pub(crate) fn finish(&mut self, mut daemon: Daemon) -> Result<()> {
+    pub(crate) fn finish(&self, mut daemon: Daemon) -> Result<()> {
         self.conserved(&daemon)?;
         let status = daemon.terminate(WITHIN)?;
         assert!(status.success(), "{status}: {}", daemon.log()?);
@@ -345,8 +347,13 @@ impl Scene {
     }
 
     /// What the slot's watchdog found.
-    pub(crate) fn watched(&mut self) -> Result<()> {
-        self.watch.take().map_or(Ok(()), |watch| watch.finish()?.check())
+    pub(crate) fn watched(&self) -> Result<()> {
+        self.watchdog.end()
+    }
+
+    /// The test puts slot and checkpoint at odds itself, so nobody watches.
+    pub(crate) fn unwatched(&self) {
+        self.watchdog.turn_off();
     }
 
     fn conserved(&self, daemon: &Daemon) -> Result<()> {

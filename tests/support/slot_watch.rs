@@ -5,6 +5,7 @@
 //! moment after the broker has decided and answered (its markers are written later), so a slot that seems ahead is
 //! looked at again for a while, of which only the time counts in which the broker answers. Servers may be down.
 
+use std::cell::{Cell, RefCell};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -86,6 +87,48 @@ impl SlotWatch {
     pub(crate) fn finish(self) -> Result<Report> {
         drop(self.stop);
         self.thread.join().map_err(|_| "the watchdog of the slot panicked".into())
+    }
+}
+
+/// The watchdog of one test: whatever it finds fails the test, at the latest when it is dropped.
+#[derive(Default)]
+pub(crate) struct Watchdog {
+    watch: RefCell<Option<SlotWatch>>,
+    off: Cell<bool>,
+}
+
+impl Watchdog {
+    /// Watches from now on, unless it does already or was told not to.
+    pub(crate) fn begin(&self, watched: impl FnOnce() -> Watched) -> Result<()> {
+        if self.watch.borrow().is_none() && !self.off.get() {
+            self.watch.replace(Some(SlotWatch::start(watched())?));
+        }
+        Ok(())
+    }
+
+    /// Ends the watch, which must have compared something.
+    pub(crate) fn end(&self) -> Result<()> {
+        self.watch.take().map_or(Ok(()), |watch| watch.finish()?.check())
+    }
+
+    /// For a test that puts slot and checkpoint at odds itself.
+    pub(crate) fn turn_off(&self) {
+        self.off.set(true);
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        let Some(watch) = self.watch.take() else { return };
+        if std::thread::panicking() {
+            return;
+        }
+        // A connector that halts before its first checkpoint leaves nothing to compare.
+        match watch.finish() {
+            Ok(report) if report.slot_ahead == 0 => {}
+            Ok(report) => panic!("the slot passed the checkpoint: {report:?}"),
+            Err(fault) => panic!("{fault}"),
+        }
     }
 }
 
