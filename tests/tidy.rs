@@ -212,3 +212,23 @@ fn no_unwrap_is_excused_outside_tests() {
         }
     }
 }
+
+/// The fault model claims nothing that no test shows: what it names exists.
+#[test]
+fn every_test_that_the_fault_model_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/fault-model.md")).unwrap();
+    let names: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|name| name.matches("::").count() >= 2).collect();
+    assert!(names.len() > 20, "{names:?}");
+    let missing: Vec<_> = names.into_iter().filter(|name| !test_exists(root, name)).collect();
+    assert!(missing.is_empty(), "no such test: {missing:#?}");
+}
+
+/// Module, file and function: the function in `tests/module/file.rs` or `tests/module/file/mod.rs`.
+fn test_exists(root: &Path, name: &str) -> bool {
+    let (module, function) = name.rsplit_once("::").unwrap();
+    let file = root.join("tests").join(module.replace("::", "/"));
+    let texts =
+        [file.with_extension("rs"), file.join("mod.rs")].map(|path| fs::read_to_string(path).unwrap_or_default());
+    texts.iter().any(|text| text.contains(&format!("\nfn {function}() -> Result<()>")))
+}
