@@ -59,6 +59,7 @@ impl Server {
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     admin.connectors.iter().for_each(|connector| connector.refresh());
+    admin.health.iter().for_each(|(name, health)| admin.metrics.health(name, &health.report()));
     match admin.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::emit::{Emitter, Place};
 use super::relations::Relations;
-use super::unit::{FilterRule, Tally, Unit, UnitKind};
+use super::unit::{Ended, FilterRule, Tally, Unit, UnitKind};
 use crate::checkpoint::ledger::{Admission, Ledger};
 use crate::connector::Plan;
 use crate::decode::{Decoder, Message};
@@ -179,7 +179,7 @@ impl Assembler {
         let batch = std::mem::replace(&mut self.batch, rest);
         let empty = Tally::new(self.done.events.len());
         let tally = std::mem::replace(&mut self.done, empty);
-        let oldest_us = tally.commits_us.first().copied().filter(|_| !batch.is_empty());
+        let oldest_us = tally.transactions.first().map(|ended| ended.commit_us).filter(|_| !batch.is_empty());
         sink(Unit { kind: UnitKind::Whole { next_lsn }, batch, tally, oldest_us })
     }
 
@@ -205,7 +205,8 @@ impl Assembler {
         if transaction.dropped {
             return Ok(());
         }
-        transaction.tally.commits_us.push(transaction.commit_us);
+        let Transaction { commit_us, changes, .. } = *transaction;
+        transaction.tally.transactions.push(Ended { commit_us, changes });
         if transaction.large {
             return self.piece(Some(next_lsn), sink);
         }

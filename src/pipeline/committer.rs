@@ -235,7 +235,7 @@ impl<C: FnMut(Lsn)> Committer<C> {
     fn committed(&mut self, checkpoint: Checkpoint) {
         let group = std::mem::take(&mut self.group);
         (self.confirm)(checkpoint.next_lsn);
-        self.settings.metrics.committed(&group.tally, checkpoint.next_lsn);
+        self.settings.metrics.committed(&group.tally, group.bytes, checkpoint.next_lsn);
         self.settings.inflight.remove(group.units_with_records);
         self.settings.checkpoint = checkpoint;
         self.last_written = Instant::now();

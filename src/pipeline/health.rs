@@ -27,6 +27,22 @@ pub enum Phase {
     Stopped,
 }
 
+impl Phase {
+    /// All, in the order of a connector's life.
+    pub const ALL: [Phase; 5] = [Phase::Starting, Phase::Streaming, Phase::Retrying, Phase::Halted, Phase::Stopped];
+
+    /// As `/readyz` and the metrics spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Starting => "starting",
+            Phase::Streaming => "streaming",
+            Phase::Retrying => "retrying",
+            Phase::Halted => "halted",
+            Phase::Stopped => "stopped",
+        }
+    }
+}
+
 #[derive(Debug)]
 struct State {
     phase: Phase,

@@ -34,4 +34,4 @@ mod unit;
 
 pub use daemon::Daemon;
 pub use health::{Health, HealthMap, Phase, Report};
-pub use metrics::{ConnectorMetrics, Metrics};
+pub use metrics::{ConnectorMetrics, METRICS, Metric, MetricKind, Metrics};

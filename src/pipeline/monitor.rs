@@ -40,7 +40,7 @@ impl Monitor {
         self.metrics.lag_bytes(self.server_end.bytes_since(behind));
         self.server_end = end;
         if let Some(slot) = &slot {
-            self.metrics.retained_wal(slot.retained_bytes.unwrap_or(0));
+            self.metrics.slot(slot.retained_bytes.unwrap_or(0), slot.wal_status.as_deref());
             if slot.is_lost() {
                 let reason = slot.invalidation_reason.as_deref().unwrap_or("its WAL was removed");
                 return Err(Error::new(

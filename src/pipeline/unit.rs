@@ -49,8 +49,17 @@ pub(super) struct Tally {
     pub(super) events: Vec<u64>,
     /// Changes filtered, by `FilterRule` as index.
     pub(super) filtered: [u64; FilterRule::COUNT],
-    /// Commit times of the transactions that end in this unit, microseconds since 2000-01-01 (the server's clock).
-    pub(super) commits_us: Vec<i64>,
+    /// The source transactions that end in this unit.
+    pub(super) transactions: Vec<Ended>,
+}
+
+/// A source transaction that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    /// Microseconds since 2000-01-01, the server's clock.
+    pub(super) commit_us: i64,
+    /// Changes received in it.
+    pub(super) changes: u64,
 }
 
 /// The named rules by which a change is filtered.
@@ -97,7 +106,7 @@ impl Tally {
         self.events.resize(self.events.len().max(other.events.len()), 0);
         self.events.iter_mut().zip(&other.events).for_each(|(sum, count)| *sum += count);
         self.filtered.iter_mut().zip(&other.filtered).for_each(|(sum, count)| *sum += count);
-        self.commits_us.extend_from_slice(&other.commits_us);
+        self.transactions.extend_from_slice(&other.transactions);
     }
 
     /// Adds what `other` counted and leaves it at zero, with its memory.
@@ -105,7 +114,7 @@ impl Tally {
         self.add(other);
         (other.received, other.published, other.filtered) = (0, 0, [0; FilterRule::COUNT]);
         other.events.fill(0);
-        other.commits_us.clear();
+        other.transactions.clear();
     }
 
     /// A change was received and filtered by `rule`.
