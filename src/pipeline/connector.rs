@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use super::contracts::Ids;
 use super::health::{Health, Phase};
 use super::metrics::ConnectorMetrics;
+use super::session::Silenced;
 use super::task::Stop;
 use super::{session, start};
 use crate::checkpoint::record::Takeover;
@@ -35,6 +36,7 @@ pub(super) struct Connector {
     pub(super) ownership: Ownership,
     /// Looked up once; the registry may be away later.
     pub(super) ids: Option<Ids>,
+    pub(super) silenced: Silenced,
 }
 
 /// Which takeover record this instance may find without giving way.
@@ -66,6 +68,7 @@ impl Connector {
             instance,
             ownership: Ownership::Starting,
             ids: None,
+            silenced: Silenced::default(),
         })
     }
 

@@ -1,6 +1,7 @@
 //! One session: from START_REPLICATION to its end. Wires reader, assembler and committer, and watches them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -13,13 +14,14 @@ use super::monitor::Monitor;
 use super::task::{Stop, Stopper, Task, stop_signal};
 use super::unit::Unit;
 use crate::error::{Error, Kind, Result};
+use crate::model::Lsn;
 use crate::source::{Frame, Frames, Stream};
 
 /// Units that may wait for the committer.
 const UNITS: usize = 16;
 /// A unit that gathers while the committer is behind leaves at this size.
 const UNIT_BYTES: usize = 1 << 20;
-/// A source that is silent so long inside a large transaction has its Kafka transaction aborted.
+/// A source that is silent so long inside a large transaction has its Kafka transaction aborted, once.
 const LARGE_SILENCE: Duration = Duration::from_secs(10);
 /// How often the monitor looks at slot and publication.
 const MONITOR_INTERVAL: Duration = Duration::from_secs(5);
@@ -31,11 +33,25 @@ pub(super) struct Session {
     pub(super) committer: CommitterSettings,
     pub(super) inflight: Inflight,
     pub(super) monitor: Monitor,
+    pub(super) silenced: Silenced,
+}
+
+/// The large transaction inside which the source fell silent last, by its commit LSN. Where it does so again, the server
+/// is busy there, with changes that are not published for one, and would be each time: the limit of the Kafka transaction
+/// alone decides then.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Silenced(Arc<AtomicU64>);
+
+impl Silenced {
+    /// Notes a silence; whether it is the first one inside this transaction.
+    fn is_first(&self, commit_lsn: Lsn) -> bool {
+        self.0.swap(commit_lsn.0, Ordering::Relaxed) != commit_lsn.0
+    }
 }
 
 /// Runs until the stop, or until one of its parts fails.
 pub(super) fn run(session: Session, stop: &Stop) -> Result<End> {
-    let Session { stream, assembler, committer, inflight, mut monitor } = session;
+    let Session { stream, assembler, committer, inflight, mut monitor, silenced } = session;
     let (units_in, units_out) = bounded(UNITS);
     let (ended, any_ended) = bounded(2);
     let (intake_stopper, intake) = stop_signal();
@@ -54,7 +70,7 @@ pub(super) fn run(session: Session, stop: &Stop) -> Result<End> {
         let stream = stream.clone();
         Task::spawn("assemble", move || {
             let _ended = EndSignal(ended);
-            assemble(assembler, &stream, &units_in, &inflight, &intake)
+            assemble(assembler, &stream, &units_in, &inflight, &silenced, &intake)
         })?
     };
     let watched = watch(&mut monitor, &stream, &any_ended, stop);
@@ -104,6 +120,7 @@ fn assemble(
     stream: &Stream,
     units: &Sender<Unit>,
     inflight: &Inflight,
+    silenced: &Silenced,
     intake: &Stop,
 ) -> Result<()> {
     let mut sink = |unit: Unit| {
@@ -134,6 +151,7 @@ fn assemble(
         }
         if let Some(commit_lsn) = assembler.large_open()
             && heard.elapsed() >= LARGE_SILENCE
+            && silenced.is_first(commit_lsn)
         {
             let detail = format!("the source was silent for 10 s inside the transaction committed at {commit_lsn}");
             return Err(Error::new(Kind::PostgresUnreachable, detail));

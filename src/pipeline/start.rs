@@ -207,6 +207,7 @@ fn session(
             inflight: inflight.clone(),
             server_end: Lsn(0),
         },
+        silenced: connector.silenced.clone(),
         stream: Arc::new(stream),
         inflight,
     })

@@ -3,5 +3,6 @@
 mod publish;
 mod quiet;
 mod rules;
+mod stalls;
 mod transactions;
 mod values;

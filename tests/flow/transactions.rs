@@ -7,14 +7,15 @@ use crate::support::scene::Scene;
 use crate::support::seen::Seen;
 
 /// About 4 MiB of events, several of the pieces in which a long transaction leaves.
-const LARGE: &str = "INSERT INTO orders SELECT i, 'NEW', 1, repeat('x', 200) FROM generate_series(1, 20000) i";
-const LARGE_ROWS: usize = 20_000;
+pub(super) const LARGE: &str =
+    "INSERT INTO orders SELECT i, 'NEW', 1, repeat('x', 200) FROM generate_series(1, 20000) i";
+pub(super) const LARGE_ROWS: usize = 20_000;
 
-fn keys(seen: &[Seen]) -> BTreeSet<i64> {
+pub(super) fn keys(seen: &[Seen]) -> BTreeSet<i64> {
     seen.iter().filter_map(|seen| seen.field("id").as_i64()).collect()
 }
 
-fn ids(seen: &[Seen]) -> BTreeSet<String> {
+pub(super) fn ids(seen: &[Seen]) -> BTreeSet<String> {
     seen.iter().map(|seen| seen.id().to_owned()).collect()
 }
 

@@ -1,29 +1,13 @@
 //! The registry: away, without the contract, or against it.
 
-use std::io::copy;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::thread;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use crate::support::Result;
-use crate::support::registry::get;
+use crate::support::proxy::Proxy;
+use crate::support::registry::{Registry, get};
 use crate::support::scene::{Scene, WITHIN};
 use crate::support::stack::Stack;
-
-/// Answers at `from` with what the server at `to` says, until the test process ends.
-#[allow(clippy::disallowed_methods, reason = "the proxy ends with the test process")]
-fn forward(from: SocketAddr, to: SocketAddr) -> Result<()> {
-    let listener = TcpListener::bind(from)?;
-    thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let Ok(server) = TcpStream::connect(to) else { continue };
-            let (Ok(mut from_client), Ok(mut to_server)) = (client.try_clone(), server.try_clone()) else { continue };
-            let (mut to_client, mut from_server) = (client, server);
-            thread::spawn(move || drop(copy(&mut from_client, &mut to_server)));
-            thread::spawn(move || drop(copy(&mut from_server, &mut to_client)));
-        }
-    });
-    Ok(())
-}
 
 #[test]
 fn down_at_the_start_then_up() -> Result<()> {
@@ -40,7 +24,7 @@ fn down_at_the_start_then_up() -> Result<()> {
         cause.replace(&elsewhere.to_string(), "ADDRESS"),
         "registry-unreachable: looking up the schema of subject NAME.orders-shop.OrderPlaced at http://ADDRESS/apis/ccompat/v7: io: Connection refused (os error 111) (connector NAME, contract shop/OrderPlaced/v1)"
     );
-    forward(elsewhere, address)?;
+    Proxy::start(elsewhere, address)?;
     daemon.wait_ready(WITHIN)?;
     scene.insert(1, 1)?;
     scene.read("orders", 1)?;
@@ -91,5 +75,44 @@ fn the_subject_gets_its_compatibility() -> Result<()> {
     let url = format!("{}/config/{}-shop.OrderPlaced", Stack::shared()?.registry.url(), scene.topic("orders"));
     let answer = get(&url)?;
     assert!(answer.contains("FULL_TRANSITIVE"), "{answer}");
+    Ok(())
+}
+
+#[test]
+fn a_registry_that_goes_away_is_missed_at_a_start_only() -> Result<()> {
+    let stack = Stack::shared()?;
+    let mut registry = Registry::start(&stack.sandbox)?;
+    let scene = Scene::on("registry_gone", &stack.postgres, &stack.kafka, registry.url())?;
+    let mut daemon = scene.open()?;
+    scene.insert(1, 10)?;
+    let mut reader = scene.reader("orders")?;
+    let mut seen = reader.read(10, WITHIN)?;
+    registry.kill_hard()?;
+    scene.insert(11, 20)?;
+    seen.extend(reader.read(10, WITHIN)?);
+
+    // A session that is lost and begun anew needs no registry either.
+    let walsender = format!(
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = '{}'",
+        scene.slot()
+    );
+    assert!(scene.sql()?.value::<bool>(&walsender)?);
+    scene.insert(21, 30)?;
+    seen.extend(reader.read(10, WITHIN)?);
+
+    daemon.kill_hard()?;
+    scene.insert(31, 40)?;
+    let mut daemon = scene.launch()?;
+    assert_eq!(
+        scene.cause(&mut daemon, "registry-unreachable", "retrying")?,
+        "registry-unreachable: looking up the schema of subject NAME.orders-shop.OrderPlaced at REGISTRY: io: Connection refused (os error 111) (connector NAME, contract shop/OrderPlaced/v1)"
+    );
+    registry.restart()?;
+    scene.push()?;
+    daemon.wait_ready(WITHIN)?;
+    seen.extend(reader.read(10, WITHIN)?);
+    scene.finish(daemon)?;
+    assert_eq!(seen.iter().filter_map(|seen| seen.field("id").as_i64()).collect::<BTreeSet<_>>(), (1..=40).collect());
+    assert_eq!(scene.read_all("orders")?.len(), 40);
     Ok(())
 }

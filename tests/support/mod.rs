@@ -4,6 +4,7 @@
 //! cache     packages by pinned version and checksum -> the user's cache folder
 //! sandbox   one folder, one loopback address and one log folder for a set of servers
 //! process   a child that ends with its owner (reaper: also where the owner is killed)
+//! proxy     a network that stalls
 //! postgres, kafka, registry, daemon     one server each, over process
 //! stack     all three servers: shared by a test binary, or a test's own
 //! oms       the worked example: a database, a workload, and a daemon on it
@@ -23,6 +24,7 @@ pub(crate) mod oms;
 pub(crate) mod oracle;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod reaper;
 pub(crate) mod registry;
 pub(crate) mod sandbox;

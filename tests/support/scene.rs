@@ -16,6 +16,7 @@ use walwright::publish::fence;
 use super::daemon::{BINARY, Daemon};
 use super::kafka::Kafka;
 use super::postgres::Postgres;
+use super::proxy::Proxy;
 use super::sandbox::Sandbox;
 use super::seen::{Reader, Seen};
 use super::slot_watch::{Watchdog, Watched};
@@ -208,6 +209,15 @@ impl Scene {
         Ok(())
     }
 
+    /// The same server on the shared stack, through a proxy.
+    pub(crate) fn through_proxy(&self) -> Result<Proxy> {
+        let stack = Stack::shared()?;
+        let server = stack.postgres.address();
+        let proxy = Proxy::start(stack.sandbox.port()?, server)?;
+        self.connector(&format!("port = {}", server.port()), &format!("port = {}", proxy.address().port()))?;
+        Ok(proxy)
+    }
+
     /// A session of the superuser.
     pub(crate) fn sql(&self) -> Result<Sql> {
         Sql::connect(&self.connection)
@@ -302,14 +312,19 @@ impl Scene {
         text.split(' ').map(masked_word).collect::<Vec<_>>().join(" ")
     }
 
+    /// A consumer of a topic from its beginning; the topic must exist.
+    pub(crate) fn reader(&self, topic: &str) -> Result<Reader> {
+        Reader::new(&self.brokers, &self.registry, &self.topic(topic))
+    }
+
     /// Reads `count` records of a topic from its beginning, each as soon as it is visible.
     pub(crate) fn read(&self, topic: &str, count: usize) -> Result<Vec<Seen>> {
-        Reader::new(&self.brokers, &self.registry, &self.topic(topic))?.read(count, WITHIN)
+        self.reader(topic)?.read(count, WITHIN)
     }
 
     /// Reads all of a topic. Nobody may write meanwhile.
     pub(crate) fn read_all(&self, topic: &str) -> Result<Vec<Seen>> {
-        Reader::new(&self.brokers, &self.registry, &self.topic(topic))?.read_all(WITHIN)
+        self.reader(topic)?.read_all(WITHIN)
     }
 
     /// A metric's value: of the series that has all of `labels`, summed over the others.

@@ -1,0 +1,97 @@
+//! A TCP proxy that can fall silent: between a daemon and a server, to be a network that stalls.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::Result;
+
+/// Forwards connections until the test process ends.
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    stall: Arc<Mutex<Stall>>,
+}
+
+/// A silence that comes over a connection.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stall {
+    /// Bytes of the server that pass before.
+    after: usize,
+    lasting: Duration,
+    /// How many connections it will still come over, each of them once.
+    connections: usize,
+}
+
+impl Proxy {
+    /// Answers at `from` with what the server at `to` says.
+    pub(crate) fn start(from: SocketAddr, to: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind(from)?;
+        let proxy = Self { address: listener.local_addr()?, stall: Arc::default() };
+        let stall = Arc::clone(&proxy.stall);
+        in_background(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(to) else { continue };
+                let (Ok(from_client), Ok(to_server)) = (client.try_clone(), server.try_clone()) else { continue };
+                // Ends with the connection: whoever waits for it hears that the client has gone.
+                let (alive, gone) = channel::<()>();
+                let stall = Arc::clone(&stall);
+                in_background(move || {
+                    let _alive = alive;
+                    forward(from_client, to_server, |_| {});
+                });
+                let (mut passed, mut stalled) = (0, false);
+                in_background(move || {
+                    forward(server, client, |count| {
+                        passed += count;
+                        if !stalled && let Some(lasting) = due(&stall, passed) {
+                            stalled = true;
+                            let _gone_or_over = gone.recv_timeout(lasting);
+                        }
+                    });
+                });
+            }
+        });
+        Ok(proxy)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The next `connections` that bring more than `after` bytes from the server fall silent there, once each. What the
+    /// client says still passes.
+    pub(crate) fn stall(&self, after: usize, lasting: Duration, connections: usize) {
+        *self.stall.lock().unwrap_or_else(PoisonError::into_inner) = Stall { after, lasting, connections };
+    }
+}
+
+/// How long a connection that has brought `passed` bytes is to be silent now.
+fn due(stall: &Mutex<Stall>, passed: usize) -> Option<Duration> {
+    let mut stall = stall.lock().unwrap_or_else(PoisonError::into_inner);
+    if passed <= stall.after {
+        return None;
+    }
+    stall.connections = stall.connections.checked_sub(1)?;
+    Some(stall.lasting)
+}
+
+/// Copies until one side ends, then ends both.
+fn forward(mut from: TcpStream, mut to: TcpStream, mut before: impl FnMut(usize)) {
+    let mut buffer = vec![0; 1 << 14];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        before(count);
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    // The other direction's thread hears of it and ends too.
+    drop((from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)));
+}
+
+#[allow(clippy::disallowed_methods, reason = "a proxy's threads end with their connections or the test process")]
+fn in_background(run: impl FnOnce() + Send + 'static) {
+    drop(thread::spawn(run));
+}
