@@ -3,6 +3,7 @@
 
 mod contract;
 mod flow;
+mod login;
 mod oracle;
 mod property;
 mod refusal;

@@ -1,5 +1,6 @@
 //! Authentication: SCRAM-SHA-256, bound to the TLS channel where there is one (Postgres docs, "SASL Authentication").
-//! Clear text and MD5 are refused: either would hand a usable credential to whoever answers.
+//! Clear text and MD5 are refused: either would hand a usable credential to whoever answers. `channel` holds the SQL
+//! sessions to the same.
 
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256};
 
@@ -15,14 +16,24 @@ pub(super) fn authenticate(session: &mut Session, settings: &SourceSettings) -> 
     let (code, data) = request(session, settings)?;
     match code {
         0 => Ok(()),
-        3 | 5 => Err(refused(format!(
-            "the server asks user {:?} for a {} password; set scram-sha-256 in pg_hba.conf and set the password anew",
-            settings.user,
-            if code == 3 { "clear text" } else { "md5" },
-        ))),
         10 => sasl(session, settings, &data),
-        other => Err(refused(format!("the server asks for authentication method {other}, which is not supported"))),
+        other => Err(unacceptable(other, &settings.user)),
     }
+}
+
+/// The error of a server that asks for another method than SCRAM, by the method's code.
+pub(super) fn unacceptable(method: i32, user: &str) -> Error {
+    let asked = match method {
+        3 => "clear text",
+        5 => "md5",
+        other => {
+            return refused(format!("the server asks for authentication method {other}, which is not supported"));
+        }
+    };
+    refused(format!(
+        "the server asks user {user:?} for a {asked} password; \
+         set scram-sha-256 in pg_hba.conf and set the password anew"
+    ))
 }
 
 fn sasl(session: &mut Session, settings: &SourceSettings, mechanisms: &[u8]) -> Result<()> {

@@ -8,6 +8,7 @@
 
 mod auth;
 pub mod catalog;
+mod channel;
 mod frame;
 mod frames;
 mod pace;

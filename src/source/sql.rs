@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::types::{FromSql, ToSql};
-use tokio_postgres::{Client, Config, NoTls, Row};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{Client, Config, Row};
 
+use super::channel::{AsItIs, Channel, Unanswered};
+use super::session::{ANSWER_TIMEOUT, malformed};
 use super::settings::SourceSettings;
-use super::{auth, tls, wire};
+use super::{auth, wire};
 use crate::error::{Error, Kind, Result};
 
-/// Time for a connection, and beyond the server's own limit for a statement.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a query; the server's own limit ends it first, unless the server is frozen.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(40);
 /// The session is pinned: no query hangs, no name resolves to anything but the system's.
@@ -54,22 +53,17 @@ impl Sql {
     }
 
     async fn open(settings: &SourceSettings, host: &str) -> Result<Sql> {
-        let tls = tls::client_config(&settings.tls)?.filter(|_| !host.starts_with('/'));
-        let mut config = config(settings, host);
-        config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
-        let failed = |error: tokio_postgres::Error| failed(error, settings, host);
-        let (client, driver) = match tls {
-            None => {
-                let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
-                (client, drive(connection))
-            }
-            Some(tls) => {
-                let connecting = config.connect(MakeRustlsConnect::new(tls));
-                let (client, connection) = connecting.await.map_err(failed)?;
-                (client, drive(connection))
-            }
+        let opening = async {
+            let channel = Channel::open(settings, host).await?;
+            let login = config(settings).connect_raw(channel, AsItIs).await;
+            login.map_err(|error| failed(error, settings, host))
         };
-        Ok(Sql { client, driver, host: host.to_owned() })
+        let Ok(opened) = tokio::time::timeout(ANSWER_TIMEOUT, opening).await else {
+            let silent = std::io::Error::other("the server did not answer in time");
+            return Err(wire::unreachable(host, settings.port, silent));
+        };
+        let (client, connection) = opened?;
+        Ok(Sql { client, driver: drive(connection), host: host.to_owned() })
     }
 
     /// The host that was taken.
@@ -103,18 +97,16 @@ where
     tokio::runtime::Handle::current().spawn(async move { drop(connection.await) })
 }
 
-fn config(settings: &SourceSettings, host: &str) -> Config {
+fn config(settings: &SourceSettings) -> Config {
     let mut config = Config::new();
     config
-        .host(host)
-        .port(settings.port)
         .dbname(&settings.database)
         .user(&settings.user)
         .application_name(settings.application_name())
         .options(OPTIONS)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_user_timeout(Duration::from_secs(60))
-        .keepalives_idle(Duration::from_secs(30));
+        // The channel has done what there is of TLS; so it is taken as it is, with its channel binding.
+        .ssl_mode(SslMode::Require)
+        .ssl_negotiation(SslNegotiation::Direct);
     if let Some(password) = &settings.password {
         config.password(password.reveal());
     }
@@ -126,8 +118,15 @@ fn failed(error: tokio_postgres::Error, settings: &SourceSettings, host: &str) -
     if error.as_db_error().is_some() {
         return Error::from(error);
     }
-    // tokio-postgres says only "error connecting to server"; why lies beneath. Its kinds are private.
-    let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+    // tokio-postgres says only "error communicating with the server"; why lies beneath. Its kinds are private.
+    let source = std::error::Error::source(&error);
+    let io = source.and_then(|source| source.downcast_ref::<std::io::Error>()).and_then(std::io::Error::get_ref);
+    match io.and_then(|cause| cause.downcast_ref()) {
+        Some(Unanswered::Method(method)) => return auth::unacceptable(*method, &settings.user),
+        Some(Unanswered::Malformed) => return malformed("message during authentication"),
+        None => {}
+    }
+    let cause = source.map_or_else(|| error.to_string(), ToString::to_string);
     if cause == "password missing" {
         return auth::password_missing(&settings.user);
     }

@@ -1,11 +1,12 @@
 //! Trust: the TLS client configuration, and the channel binding that ties SCRAM to the server's certificate.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use sha2::Digest;
 
 use super::settings::TlsMode;
@@ -31,6 +32,21 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>> {
     ServerName::try_from(host.to_owned()).map_err(|error| {
         Error::new(Kind::Configuration, format!("host {host:?} is neither a DNS name nor an IP address")).because(error)
     })
+}
+
+/// What mends a certificate that was refused; None where the error is about something else.
+pub(super) fn remedy(error: &io::Error) -> Option<&'static str> {
+    let rustls::Error::InvalidCertificate(why) = error.get_ref()?.downcast_ref()? else { return None };
+    match why {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            Some("set tls_ca in [source] to the CA that issued it")
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Some("connect by a name that it carries, or have one issued for this name")
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Some("renew it"),
+        _ => None,
+    }
 }
 
 fn roots_of_file(path: &Path) -> Result<RootCertStore> {

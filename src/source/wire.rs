@@ -23,7 +23,7 @@ const USER_TIMEOUT_MS: u32 = 60_000;
 /// Bytes of TLS records that are read from the socket at once.
 const RECORDS_BYTES: usize = 128 * 1024;
 /// SSLRequest: its length and the code 1234.5679 (Postgres docs, "Message Formats").
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xD2, 0x16, 0x2F];
+pub(super) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xD2, 0x16, 0x2F];
 
 /// One connection to a server.
 pub(super) struct Wire {
@@ -51,7 +51,7 @@ impl Wire {
     pub(super) fn connect(host: &str, port: u16, tls: Option<ClientConfig>, timeout: Duration) -> Result<Wire> {
         let broken = |error: io::Error| unreachable(host, port, error);
         let socket = if host.starts_with('/') {
-            Socket::Unix(UnixStream::connect(format!("{host}/.s.PGSQL.{port}")).map_err(broken)?)
+            Socket::Unix(UnixStream::connect(socket_path(host, port)).map_err(broken)?)
         } else {
             Socket::Tcp(connect_tcp(host, port).map_err(broken)?)
         };
@@ -71,9 +71,7 @@ impl Wire {
         let mut answer = [0; 1];
         self.socket.read_exact(&mut answer).map_err(broken)?;
         if answer != *b"S" {
-            let detail =
-                format!("{host}:{port} does not offer TLS; turn ssl on in Postgres, or spell out tls = \"disable\"");
-            return Err(Error::new(Kind::ServerSetting, detail));
+            return Err(without_tls(host, port));
         }
         let mut connection = ClientConnection::new(Arc::new(config), tls::server_name(host)?)
             .map_err(|error| broken(io::Error::other(error)))?;
@@ -174,12 +172,29 @@ impl Wire {
 
 /// The error of a connection to `host` that failed or broke.
 pub(super) fn unreachable(host: &str, port: u16, error: io::Error) -> Error {
-    let place = if host.starts_with('/') { format!("{host}/.s.PGSQL.{port}") } else { format!("{host}:{port}") };
-    Error::new(Kind::PostgresUnreachable, format!("no connection to {place}: {error}")).because(error)
+    let place = if host.starts_with('/') { socket_path(host, port) } else { format!("{host}:{port}") };
+    let remedy = tls::remedy(&error).map(|remedy| format!("; {remedy}")).unwrap_or_default();
+    Error::new(Kind::PostgresUnreachable, format!("no connection to {place}: {error}{remedy}")).because(error)
+}
+
+/// The error of a server that does not do TLS where it must.
+pub(super) fn without_tls(host: &str, port: u16) -> Error {
+    let detail = format!("{host}:{port} does not offer TLS; turn ssl on in Postgres, or spell out tls = \"disable\"");
+    Error::new(Kind::ServerSetting, detail)
+}
+
+/// The Unix socket in a folder, by Postgres' naming.
+pub(super) fn socket_path(folder: &str, port: u16) -> String {
+    format!("{folder}/.s.PGSQL.{port}")
+}
+
+/// The error of a name that resolves to nothing.
+pub(super) fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the name has no address")
 }
 
 fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut failure = no_address();
     for address in (host, port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
             Ok(socket) => {
@@ -193,7 +208,7 @@ fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
 }
 
 /// A peer that vanished without a word is noticed within about a minute, idle or not.
-fn keep_alive(socket: &TcpStream) -> io::Result<()> {
+pub(super) fn keep_alive(socket: impl AsFd + Copy) -> io::Result<()> {
     use rustix::net::sockopt;
     sockopt::set_tcp_nodelay(socket, true)?;
     sockopt::set_socket_keepalive(socket, true)?;

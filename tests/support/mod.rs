@@ -4,7 +4,7 @@
 //! cache     packages by pinned version and checksum -> the user's cache folder
 //! sandbox   one folder, one loopback address and one log folder for a set of servers
 //! process   a child that ends with its owner (reaper: also where the owner is killed)
-//! proxy     a network that stalls
+//! certificates, proxy     what stands between: TLS' authority, a network that stalls
 //! postgres, kafka, registry, daemon     one server each, over process
 //! stack     all three servers: shared by a test binary, or a test's own
 //! oms       the worked example: a database, a workload, and a daemon on it
@@ -17,6 +17,7 @@
 #![allow(dead_code, reason = "each test target uses its own part")]
 
 pub(crate) mod cache;
+pub(crate) mod certificates;
 pub(crate) mod daemon;
 pub(crate) mod event;
 pub(crate) mod kafka;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::certificates::{Issued, copy_closed};
 use super::process::{Farewell, Process, run};
 use super::sandbox::Sandbox;
 use super::sql::Sql;
@@ -173,6 +174,24 @@ impl Postgres {
             &[&name],
         )?;
         sql.batch(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+    }
+
+    /// Who may come in over TCP, and how (`pg_hba.conf`), from the next start on.
+    pub(crate) fn admit(&self, method: &str) -> Result<()> {
+        let path = self.data().join("pg_hba.conf");
+        std::fs::write(&path, HBA.replace("127.0.0.0/8   scram-sha-256", &format!("127.0.0.0/8   {method}")))
+            .context(path.display())
+    }
+
+    /// Turns TLS on from the next start on.
+    pub(crate) fn show_certificate(&mut self, issued: &Issued) -> Result<()> {
+        for (from, name) in [(&issued.certificate, "server.crt"), (&issued.key, "server.key")] {
+            let to = self.data().join(name);
+            copy_closed(from, &to)?;
+            self.installation.own(&to)?;
+        }
+        self.set("ssl", "on");
+        Ok(())
     }
 
     /// Changes a setting for the next start.
