@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod contract;
+mod face;
 mod flow;
 mod login;
+mod majors;
 mod oracle;
 mod property;
 mod refusal;

@@ -2,7 +2,7 @@
 
 mod publish;
 mod quiet;
-mod rules;
+pub(crate) mod rules;
 mod stalls;
 mod transactions;
-mod values;
+pub(crate) mod values;

@@ -23,7 +23,7 @@ fn published_once(scene: &Scene, daemon: Daemon) -> Result<()> {
 
 #[test]
 fn ten_seconds_of_silence_inside_a_large_transaction_abort_it_and_it_comes_again() -> Result<()> {
-    let mut scene = Scene::new("silence")?;
+    let scene = Scene::new("silence")?;
     let proxy = scene.through_proxy()?;
     let mut daemon = scene.open()?;
     scene.insert(0, 0)?;
@@ -41,7 +41,7 @@ fn ten_seconds_of_silence_inside_a_large_transaction_abort_it_and_it_comes_again
 
 #[test]
 fn a_source_that_is_silent_at_the_same_place_each_time_gets_through() -> Result<()> {
-    let mut scene = Scene::new("slowsource")?;
+    let scene = Scene::new("slowsource")?;
     let proxy = scene.through_proxy()?;
     let mut daemon = scene.open()?;
     scene.insert(0, 0)?;
@@ -59,7 +59,7 @@ fn a_transaction_that_outlasts_its_kafka_transaction_twice_halts() -> Result<()>
     // The coordinator looks for transactions that are over their time as often.
     let options = Options::default().set("transaction.abort.timed.out.transaction.cleanup.interval.ms", "200");
     let kafka = Kafka::start(&stack.sandbox, &options)?;
-    let mut scene = Scene::on("outlasting", &stack.postgres, &kafka, stack.registry.url())?;
+    let scene = Scene::on("outlasting", &stack.postgres, &kafka, stack.registry.url())?;
     let proxy = scene.through_proxy()?;
     scene.process("[registry]", "[kafka.client]\n\"transaction.timeout.ms\" = 2000\n\n[registry]")?;
     let mut daemon = scene.open()?;

@@ -98,7 +98,10 @@ fn rows() -> Vec<(&'static str, Json)> {
 
 #[test]
 fn a_value_of_every_type_arrives_as_it_was_written() -> Result<()> {
-    let scene = Scene::new("values")?;
+    every_type_arrives(&Scene::new("values")?)
+}
+
+pub(crate) fn every_type_arrives(scene: &Scene) -> Result<()> {
     let sql = scene.sql()?;
     sql.batch(TABLE)?;
     sql.batch(&format!("ALTER PUBLICATION walwright_{} ADD TABLE kinds", scene.name))?;

@@ -50,7 +50,7 @@ fn a_password_is_not_given_in_clear_text() -> Result<()> {
     let log = std::fs::read_to_string(server.log())?;
     assert!(!log.contains("password authentication failed"), "{log}");
 
-    let mut scene = Scene::on("givenaway", &server, &stack.kafka, stack.registry.url())?;
+    let scene = Scene::on("givenaway", &server, &stack.kafka, stack.registry.url())?;
     scene.push()?;
     let mut daemon = scene.launch()?;
     let cause = scene.cause(&mut daemon, "postgres-authentication", "retrying")?;

@@ -43,7 +43,7 @@ fn a_verified_server_is_streamed_from_and_both_connections_are_encrypted() -> Re
         "local all postgres trust\nhostssl all all 127.0.0.0/8 scram-sha-256\n",
     )?;
     server.sql("postgres")?.batch("SELECT pg_reload_conf()")?;
-    let mut scene = Scene::on("encrypted", &server, &stack.kafka, stack.registry.url())?;
+    let scene = Scene::on("encrypted", &server, &stack.kafka, stack.registry.url())?;
     demand_tls(&scene, &authority.certificate())?;
     let daemon = scene.open()?;
     scene.insert(1, 10)?;
