@@ -16,7 +16,7 @@ use crate::error::{At, Result};
 use crate::model::{Batch, Change, Lsn, Operation, Position};
 
 /// A transaction with more encoded bytes than this leaves in pieces.
-const LARGE_BYTES: usize = 1 << 20;
+pub(super) const LARGE_BYTES: usize = 1 << 20;
 
 /// The state of one session's decoding.
 pub(super) struct Assembler {
@@ -25,6 +25,8 @@ pub(super) struct Assembler {
     relations: Relations,
     emitter: Emitter,
     epoch: u32,
+    /// Encoded bytes from which on a transaction leaves in pieces.
+    large_bytes: usize,
     batch: Batch,
     /// Of the whole transactions in `batch`.
     done: Tally,
@@ -85,6 +87,7 @@ impl Assembler {
         ledger: Ledger,
         relations: Relations,
         emitter: Emitter,
+        large_bytes: usize,
     ) -> Assembler {
         let width = plan.events.len() + plan.tombstones.len();
         Assembler {
@@ -93,6 +96,7 @@ impl Assembler {
             relations,
             emitter,
             epoch,
+            large_bytes,
             batch: Batch::default(),
             done: Tally::new(width),
             done_lsn: None,
@@ -231,9 +235,9 @@ impl Assembler {
         }
     }
 
-    /// Sends a piece of a transaction that has grown past `LARGE_BYTES`.
+    /// Sends a piece of a transaction that has grown past `large_bytes`.
     fn cut(&mut self, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
-        if self.batch.bytes.len() - self.transaction.first_byte < LARGE_BYTES {
+        if self.batch.bytes.len() - self.transaction.first_byte < self.large_bytes {
             return Ok(());
         }
         if !self.transaction.large {

@@ -4,18 +4,16 @@
 //! source has low latency and a busy one large groups, without an interval to tune. Nothing is confirmed that Kafka has
 //! not committed, and never is a commit asked for while a record is in flight.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 
-use super::inflight::Inflight;
-use super::metrics::ConnectorMetrics;
+use super::lane::Lane;
 use super::unit::{Tally, Unit, UnitKind};
-use crate::checkpoint::record::{CHECKPOINT, Checkpoint, Partial};
+use crate::checkpoint::record::{Checkpoint, Partial};
 use crate::error::{At, Error, Kind, Result};
 use crate::model::{Batch, Lsn, Position};
-use crate::publish::{Names, Producer, Progress};
+use crate::publish::Progress;
 
 /// A group is closed at this size even if more waits.
 const GROUP_BYTES: usize = 16 << 20;
@@ -33,12 +31,6 @@ const CALL: Duration = Duration::from_secs(1);
 
 /// What the committer needs to know.
 pub(super) struct CommitterSettings {
-    pub(super) producer: Producer,
-    /// Kafka names by the plan's topic index.
-    pub(super) topics: Vec<String>,
-    /// By the index in `model::Header`.
-    pub(super) headers: Vec<String>,
-    pub(super) checkpoint_topic: String,
     /// The checkpoint as it stands on Kafka.
     pub(super) checkpoint: Checkpoint,
     /// False: the fast lane, records first, checkpoint after their acknowledgement.
@@ -46,16 +38,12 @@ pub(super) struct CommitterSettings {
     /// `large_transactions = "split"`
     pub(super) split: bool,
     pub(super) transaction_timeout: Duration,
-    pub(super) metrics: Arc<ConnectorMetrics>,
-    pub(super) inflight: Inflight,
 }
 
 /// The state of one session's publishing.
-pub(super) struct Committer<C> {
+pub(super) struct Committer<L> {
     settings: CommitterSettings,
-    units: Receiver<Unit>,
-    /// Called with the next LSN after each commit.
-    confirm: C,
+    lane: L,
     /// A unit taken from the channel that did not fit the group.
     stashed: Option<Unit>,
     group: Group,
@@ -82,10 +70,10 @@ enum Large {
     CutOff,
 }
 
-impl<C: FnMut(Lsn)> Committer<C> {
-    pub(super) fn new(settings: CommitterSettings, units: Receiver<Unit>, confirm: C) -> Committer<C> {
-        let group = Group::default();
-        Committer { settings, units, confirm, stashed: None, group, last_written: Instant::now() }
+impl<L: Lane> Committer<L> {
+    pub(super) fn new(settings: CommitterSettings, lane: L) -> Committer<L> {
+        let last_written = lane.now();
+        Committer { settings, lane, stashed: None, group: Group::default(), last_written }
     }
 
     /// Runs until the channel closes, then commits what is whole. What is begun and cannot be committed is aborted, so that
@@ -94,7 +82,8 @@ impl<C: FnMut(Lsn)> Committer<C> {
         let done = self.serve();
         if self.group.begun && self.settings.transactional {
             // The transaction is lost either way: the next start fences and aborts it if this could not.
-            drop(self.settings.producer.abort(Instant::now() + ABORT_WAIT));
+            let until = self.lane.now() + ABORT_WAIT;
+            drop(self.lane.abort(until));
         }
         done
     }
@@ -119,26 +108,23 @@ impl<C: FnMut(Lsn)> Committer<C> {
         if let Some(unit) = self.stashed.take() {
             return Ok(unit);
         }
-        match self.group.due(self.last_written) {
-            Some(due) => self.units.recv_deadline(due),
-            None => self.units.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        }
+        self.lane.next(self.group.due(self.last_written))
     }
 
     /// Takes `first` and all that waits behind it into one group, and commits it if there is reason to.
     fn gather(&mut self, first: &Unit) -> Result<()> {
         self.take(first)?;
         while self.group.bytes < GROUP_BYTES {
-            match self.units.try_recv() {
-                Ok(unit) if matches!(unit.kind, UnitKind::Piece { .. }) => {
+            match self.lane.waiting() {
+                Some(unit) if matches!(unit.kind, UnitKind::Piece { .. }) => {
                     self.stashed = Some(unit);
                     break;
                 }
-                Ok(unit) => self.take(&unit)?,
-                Err(_) => break,
+                Some(unit) => self.take(&unit)?,
+                None => break,
             }
         }
-        let due = self.group.due(self.last_written).is_some_and(|due| due <= Instant::now());
+        let due = self.group.due(self.last_written).is_some_and(|due| due <= self.lane.now());
         if self.group.begun || due { self.commit() } else { Ok(()) }
     }
 
@@ -165,17 +151,16 @@ impl<C: FnMut(Lsn)> Committer<C> {
         }
         self.begin()?;
         self.group.bytes += batch.bytes.len();
-        let names = Names { topics: &self.settings.topics, headers: &self.settings.headers };
         let mut sent = 0;
-        drive(&mut self.settings.producer, "send records", |producer, until| {
-            sent = producer.send(batch, sent, names, until)?;
+        drive(&mut self.lane, "send records", |lane, until| {
+            sent = lane.send(batch, sent, until)?;
             Ok(if sent == batch.records.len() { Progress::Done } else { Progress::Pending })
         })
     }
 
     fn begin(&mut self) -> Result<()> {
         if self.settings.transactional && !self.group.begun {
-            self.settings.producer.begin()?;
+            self.lane.begin()?;
         }
         self.group.begun = true;
         Ok(())
@@ -184,24 +169,25 @@ impl<C: FnMut(Lsn)> Committer<C> {
     /// A transaction longer than a unit: a Kafka transaction of its own, sent out piece by piece.
     fn large(&mut self, commit_lsn: Lsn, first: Unit) -> Result<Large> {
         self.commit()?;
-        let begun = Instant::now();
+        let begun = self.lane.now();
         let limit = self.settings.transaction_timeout;
         let mut warned = false;
         let mut unit = first;
         loop {
             let ended = matches!(unit.kind, UnitKind::Piece { end: Some(_), .. });
-            self.take(&unit).map_err(|error| too_long(error, begun, limit, commit_lsn))?;
+            let taken = if ended { self.take(&unit).and_then(|()| self.commit()) } else { self.take(&unit) };
+            let lasted = self.lane.now() - begun;
+            taken.map_err(|error| too_long(error, lasted, limit, commit_lsn))?;
             if ended {
-                self.commit().map_err(|error| too_long(error, begun, limit, commit_lsn))?;
                 return Ok(Large::Committed);
             }
-            if self.settings.split && (self.group.bytes >= GROUP_BYTES || begun.elapsed() > limit / 4) {
+            if self.settings.split && (self.group.bytes >= GROUP_BYTES || lasted > limit / 4) {
                 self.commit()?;
-            } else if !warned && begun.elapsed() > limit / 2 {
+            } else if !warned && lasted > limit / 2 {
                 warned = true;
                 tracing::warn!(%commit_lsn, limit_s = limit.as_secs(), "a source transaction has used half of transaction.timeout.ms");
             }
-            let Ok(next) = self.units.recv() else { return Ok(Large::CutOff) };
+            let Ok(next) = self.lane.next(None) else { return Ok(Large::CutOff) };
             unit = next;
         }
     }
@@ -215,18 +201,15 @@ impl<C: FnMut(Lsn)> Committer<C> {
         checkpoint.partial = self.group.partial.take();
         checkpoint.next_lsn = self.group.next_lsn.unwrap_or(checkpoint.next_lsn);
         self.begin()?;
-        let (producer, topic) = (&mut self.settings.producer, &self.settings.checkpoint_topic);
+        let lane = &mut self.lane;
         if !self.settings.transactional {
-            drive(producer, "wait for acknowledgements", Producer::wait_delivered)?;
+            drive(lane, "wait for acknowledgements", L::wait_delivered)?;
         }
         let value = checkpoint.to_json()?;
-        drive(producer, "send the checkpoint", |producer, until| {
-            producer.send_raw(topic, 0, CHECKPOINT.as_bytes(), Some(&value), until)
-        })?;
+        drive(lane, "send the checkpoint", |lane, until| lane.send_checkpoint(&value, until))?;
+        drive(lane, "wait for acknowledgements", L::wait_delivered)?;
         if self.settings.transactional {
-            drive(producer, "commit", Producer::commit)?;
-        } else {
-            drive(producer, "wait for acknowledgements", Producer::wait_delivered)?;
+            drive(lane, "commit", L::commit)?;
         }
         self.committed(checkpoint);
         Ok(())
@@ -234,30 +217,25 @@ impl<C: FnMut(Lsn)> Committer<C> {
 
     fn committed(&mut self, checkpoint: Checkpoint) {
         let group = std::mem::take(&mut self.group);
-        (self.confirm)(checkpoint.next_lsn);
-        self.settings.metrics.committed(&group.tally, group.bytes, checkpoint.next_lsn);
-        self.settings.inflight.remove(group.units_with_records);
+        self.lane.confirm(checkpoint.next_lsn);
+        self.lane.count(&group.tally, group.bytes, checkpoint.next_lsn, group.units_with_records);
         self.settings.checkpoint = checkpoint;
-        self.last_written = Instant::now();
+        self.last_written = self.lane.now();
     }
 }
 
 /// Calls `step` until it is done; an outage without any acknowledgement for `KAFKA_AWAY` is an error.
-fn drive(
-    producer: &mut Producer,
-    doing: &str,
-    mut step: impl FnMut(&mut Producer, Instant) -> Result<Progress>,
-) -> Result<()> {
-    let (mut moved, mut in_flight) = (Instant::now(), producer.in_flight());
+fn drive<L: Lane>(lane: &mut L, doing: &str, mut step: impl FnMut(&mut L, Instant) -> Result<Progress>) -> Result<()> {
+    let (mut moved, mut in_flight) = (lane.now(), lane.in_flight());
     loop {
-        let now = Instant::now();
-        if step(producer, now + CALL)? == Progress::Done {
+        let now = lane.now();
+        if step(lane, now + CALL)? == Progress::Done {
             return Ok(());
         }
-        if producer.in_flight() != in_flight {
-            (moved, in_flight) = (now, producer.in_flight());
-        } else if moved.elapsed() >= KAFKA_AWAY {
-            return Err(producer.pending_error(doing));
+        if lane.in_flight() != in_flight {
+            (moved, in_flight) = (now, lane.in_flight());
+        } else if lane.now() - moved >= KAFKA_AWAY {
+            return Err(lane.pending_error(doing));
         }
     }
 }
@@ -275,8 +253,8 @@ impl Group {
 }
 
 /// A Kafka transaction that fails after nearly its whole timeout failed because of it.
-fn too_long(error: Error, begun: Instant, limit: Duration, commit_lsn: Lsn) -> Error {
-    if error.kind() != Kind::KafkaTransaction || begun.elapsed() < limit.mul_f64(0.9) {
+fn too_long(error: Error, lasted: Duration, limit: Duration, commit_lsn: Lsn) -> Error {
+    if error.kind() != Kind::KafkaTransaction || lasted < limit.mul_f64(0.9) {
         return error;
     }
     let detail = format!(

@@ -7,14 +7,14 @@ use tokio::runtime::Handle;
 use super::contracts::Ids;
 use super::health::{Health, Phase};
 use super::metrics::ConnectorMetrics;
+use super::ownership::Owner;
 use super::session::Silenced;
 use super::task::Stop;
 use super::{session, start};
-use crate::checkpoint::record::Takeover;
 use crate::checkpoint::store::draw_instance_id;
 use crate::config::Process;
 use crate::connector::{Plan, SourceSection};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 
 /// How an attempt ends when nothing went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,21 +31,10 @@ pub(super) struct Connector {
     pub(super) handle: Handle,
     metrics: Arc<ConnectorMetrics>,
     health: Health,
-    /// Drawn when the connector starts: the name that its takeover records carry.
-    pub(super) instance: String,
-    pub(super) ownership: Ownership,
+    pub(super) owner: Owner,
     /// Looked up once; the registry may be away later.
     pub(super) ids: Option<Ids>,
     pub(super) silenced: Silenced,
-}
-
-/// Which takeover record this instance may find without giving way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ownership {
-    /// It has not looked yet: whoever ran before, this instance takes over.
-    Starting,
-    /// It has seen this record (None: there was none) and set out to write its own.
-    Claiming(Option<Takeover>),
 }
 
 impl Connector {
@@ -57,7 +46,7 @@ impl Connector {
         metrics: Arc<ConnectorMetrics>,
         health: Health,
     ) -> Result<Connector> {
-        let instance = draw_instance_id()?;
+        let owner = Owner::new(draw_instance_id()?);
         Ok(Connector {
             plan,
             source,
@@ -65,8 +54,7 @@ impl Connector {
             handle,
             metrics,
             health,
-            instance,
-            ownership: Ownership::Starting,
+            owner,
             ids: None,
             silenced: Silenced::default(),
         })
@@ -90,29 +78,5 @@ impl Connector {
         self.health.enter(Phase::Streaming);
         tracing::info!(connector = self.name(), "streaming");
         session::run(session, stop)
-    }
-
-    /// Behind the first fence, whatever takeover record there is belongs to an instance that can commit no more: it is
-    /// remembered. In recovery it is judged.
-    pub(super) fn claim(&mut self, newest: Option<&Takeover>) -> Result<()> {
-        if self.ownership == Ownership::Starting {
-            self.ownership = Ownership::Claiming(newest.cloned());
-        }
-        self.refuse_if_taken_over(newest)
-    }
-
-    /// Another instance has taken over if the newest takeover record is neither ours nor the one that was there when we
-    /// set out. (One that was there before is no news: two starters that fence each other would otherwise both halt.)
-    pub(super) fn refuse_if_taken_over(&self, newest: Option<&Takeover>) -> Result<()> {
-        let Ownership::Claiming(seen) = &self.ownership else { return Ok(()) };
-        match newest {
-            None => Ok(()),
-            Some(newest) if newest.instance == self.instance || seen.as_ref() == Some(newest) => Ok(()),
-            Some(newest) => {
-                let detail =
-                    format!("instance {} runs this connector now, this one is {}", newest.instance, self.instance);
-                Err(Error::new(Kind::TakenOver, detail))
-            }
-        }
     }
 }

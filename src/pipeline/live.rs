@@ -103,7 +103,7 @@ fn kafka(connector: &Connector, note: &mut impl FnMut(&str, Result<String>)) -> 
 }
 
 fn database(connector: &Connector, state: Option<&State>, note: &mut impl FnMut(&str, Result<String>)) {
-    let mut source = match Source::open(connector) {
+    let source = match Source::open(connector) {
         Ok(source) => source,
         Err(error) => return note("database", Err(error)),
     };
@@ -125,7 +125,8 @@ fn database(connector: &Connector, state: Option<&State>, note: &mut impl FnMut(
         Err(error) => note("rules", Err(error)),
     }
     if let Some(state) = state {
-        let verdict = source.judge(state).map(|verdict| intention(verdict).to_owned());
+        let verdict = source.facts().and_then(|facts| facts.judge(state));
+        let verdict = verdict.map(|verdict| intention(verdict).to_owned());
         note("start", verdict);
     }
 }

@@ -10,6 +10,7 @@ use super::assembler::Assembler;
 use super::committer::{Committer, CommitterSettings};
 use super::connector::End;
 use super::inflight::Inflight;
+use super::lane::KafkaLane;
 use super::monitor::Monitor;
 use super::task::{Stop, Stopper, Task, stop_signal};
 use super::unit::Unit;
@@ -18,7 +19,7 @@ use crate::model::Lsn;
 use crate::source::{Frame, Frames, Stream};
 
 /// Units that may wait for the committer.
-const UNITS: usize = 16;
+pub(super) const UNITS: usize = 16;
 /// A unit that gathers while the committer is behind leaves at this size.
 const UNIT_BYTES: usize = 1 << 20;
 /// A source that is silent so long inside a large transaction has its Kafka transaction aborted, once.
@@ -30,7 +31,9 @@ const MONITOR_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) struct Session {
     pub(super) stream: Arc<Stream>,
     pub(super) assembler: Assembler,
+    pub(super) units: Sender<Unit>,
     pub(super) committer: CommitterSettings,
+    pub(super) lane: KafkaLane,
     pub(super) inflight: Inflight,
     pub(super) monitor: Monitor,
     pub(super) silenced: Silenced,
@@ -51,26 +54,21 @@ impl Silenced {
 
 /// Runs until the stop, or until one of its parts fails.
 pub(super) fn run(session: Session, stop: &Stop) -> Result<End> {
-    let Session { stream, assembler, committer, inflight, mut monitor, silenced } = session;
-    let (units_in, units_out) = bounded(UNITS);
+    let Session { stream, assembler, units, committer, lane, inflight, mut monitor, silenced } = session;
     let (ended, any_ended) = bounded(2);
     let (intake_stopper, intake) = stop_signal();
-    let confirm = {
-        let stream = stream.clone();
-        move |lsn| stream.confirm(lsn)
-    };
     let committing = {
         let ended = ended.clone();
         Task::spawn("commit", move || {
             let _ended = EndSignal(ended);
-            Committer::new(committer, units_out, confirm).run()
+            Committer::new(committer, lane).run()
         })?
     };
     let assembling = {
         let stream = stream.clone();
         Task::spawn("assemble", move || {
             let _ended = EndSignal(ended);
-            assemble(assembler, &stream, &units_in, &inflight, &silenced, &intake)
+            assemble(assembler, &stream, &units, &inflight, &silenced, &intake)
         })?
     };
     let watched = watch(&mut monitor, &stream, &any_ended, stop);

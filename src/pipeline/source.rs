@@ -7,13 +7,13 @@ use tokio::runtime::Handle;
 
 use super::check::{self, Findings};
 use super::connector::Connector;
+use super::recovery::SourceFacts;
 use super::relations::Enrich;
 use super::settings;
 use super::task::Stop;
-use crate::checkpoint::judge::{Facts, SlotFacts, TimelineSwitch, Verdict, judge};
-use crate::checkpoint::record::State;
+use crate::checkpoint::judge::{SlotFacts, TimelineSwitch};
 use crate::connector::Plan;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::model::{ColumnType, Lsn, Relation, ReplicaIdentity};
 use crate::source::preflight::{self, PublicationState, ServerState, SlotState};
 use crate::source::{Replication, SourceSettings, Sql, SystemIdentity, catalog};
@@ -28,7 +28,6 @@ pub(super) struct Source {
     handle: Handle,
     adopt_slot: bool,
     history: Vec<TimelineSwitch>,
-    slot: Option<SlotState>,
     publication: Option<PublicationState>,
 }
 
@@ -47,9 +46,8 @@ impl Source {
         let history = if identity.timeline > 1 { replication.timeline_history(identity.timeline)? } else { Vec::new() };
         let history =
             history.iter().map(|switch| TimelineSwitch { timeline: switch.timeline, switch_lsn: switch.at }).collect();
-        let slot = handle.block_on(preflight::slot(&sql, &settings.slot))?;
         let publication = handle.block_on(preflight::publication(&sql, &settings.publication))?;
-        Ok(Source { settings, sql, server, replication, identity, handle, adopt_slot, history, slot, publication })
+        Ok(Source { settings, sql, server, replication, identity, handle, adopt_slot, history, publication })
     }
 
     /// Publication and tables against the rules: warnings are said, the rest is the error.
@@ -76,45 +74,19 @@ impl Source {
         Ok(findings)
     }
 
-    /// Judges by the start table.
-    pub(super) fn judge(&mut self, state: &State) -> Result<Verdict> {
-        self.slot = self.handle.block_on(preflight::slot(&self.sql, &self.settings.slot))?;
-        let slot = self.slot.as_ref().map(|slot| slot_facts(slot, &self.identity.database));
-        judge(&Facts {
-            slot_name: &self.settings.slot,
-            slot: slot.as_ref(),
-            checkpoint: state.checkpoint.as_ref(),
-            intent: state.intent.as_ref(),
-            system_identifier: &self.identity.system_identifier,
+    /// What the source is now: the slot is asked for anew.
+    pub(super) fn facts(&self) -> Result<SourceFacts> {
+        let slot = self.handle.block_on(preflight::slot(&self.sql, &self.settings.slot))?;
+        Ok(SourceFacts {
+            slot_name: self.settings.slot.clone(),
+            slot: slot.as_ref().map(|slot| slot_facts(slot, &self.identity.database)),
+            holder: slot.and_then(|slot| slot.active_pid),
+            system_identifier: self.identity.system_identifier.clone(),
             timeline: self.identity.timeline,
             flush_lsn: self.identity.flush_lsn,
-            history: &self.history,
+            history: self.history.clone(),
             adopt_slot: self.adopt_slot,
         })
-    }
-
-    /// The same before the fence, so that a daemon pointed at the wrong server does not fence the right one. The state is
-    /// then that up to the last stable offset: a commit that the slot already knows may still wait for its marker, so a
-    /// slot that seems ahead, or foreign, is judged behind the fence.
-    pub(super) fn judge_unfenced(&mut self, stale: &State) -> Result<()> {
-        match self.judge(stale) {
-            Err(error) if !matches!(error.kind(), Kind::SlotAhead | Kind::SlotForeign) => Err(error),
-            Ok(_) | Err(_) => Ok(()),
-        }
-    }
-
-    /// A slot that someone reads is waited for; the holder is never killed.
-    pub(super) fn refuse_held_slot(&self) -> Result<()> {
-        match self.slot.as_ref().and_then(|slot| slot.active_pid) {
-            Some(pid) => Err(Error::new(Kind::SlotHeld, format!("slot {} held by pid {pid}", self.settings.slot))),
-            None => Ok(()),
-        }
-    }
-
-    /// Where the slot that is adopted stands.
-    pub(super) fn slot_position(&self) -> Result<Lsn> {
-        let position = self.slot.as_ref().and_then(|slot| slot.confirmed_flush_lsn);
-        position.ok_or_else(|| Error::new(Kind::Bug, "a slot without a position was to be adopted"))
     }
 
     pub(super) fn drop_slot(&mut self) -> Result<()> {

@@ -28,10 +28,8 @@ pub(super) fn supervise(connector: &mut Connector, stop: &Stop) {
             Ok(End::Stopped) => break,
             Err(error) => error.at(At::connector(connector.name())),
         };
-        if begun.elapsed() >= STEADY || connector.metrics().commits() > commits {
-            retries.reset();
-        }
-        match retries.judge(&error) {
+        let committed = connector.metrics().commits() > commits;
+        match retries.judge(&error, begun.elapsed(), committed, random()) {
             Some(pause) => {
                 connector.metrics().retry(error.kind());
                 retries.log(&error, pause);
@@ -51,7 +49,7 @@ pub(super) fn supervise(connector: &mut Connector, stop: &Stop) {
 
 /// What is remembered from attempt to attempt.
 #[derive(Default)]
-struct Retries {
+pub(super) struct Retries {
     count: u32,
     logged: Option<String>,
     /// The source transaction that did not fit into its Kafka transaction last time.
@@ -59,12 +57,12 @@ struct Retries {
 }
 
 impl Retries {
-    fn reset(&mut self) {
-        (self.count, self.logged) = (0, None);
-    }
-
-    /// The pause before the next attempt; None: halt.
-    fn judge(&mut self, error: &Error) -> Option<Duration> {
+    /// The pause before the next attempt, after one that lasted so long, may have committed, and ended with `error`;
+    /// None: halt. `random` spreads connectors that failed together.
+    pub(super) fn judge(&mut self, error: &Error, lasted: Duration, committed: bool, random: u64) -> Option<Duration> {
+        if lasted >= STEADY || committed {
+            (self.count, self.logged) = (0, None);
+        }
         let pause = match error.disposition() {
             Disposition::Halt if error.kind() == Kind::TransactionTooLong => {
                 let lsn = error.place().position.map(|position| position.lsn);
@@ -76,7 +74,7 @@ impl Retries {
             }
             Disposition::Halt | Disposition::Bug => return None,
             Disposition::Retry if error.kind() == Kind::SlotHeld => SLOT_HELD_PAUSE,
-            Disposition::Retry => jittered(self.count),
+            Disposition::Retry => jittered(self.count, random),
         };
         self.count += 1;
         Some(pause)
@@ -94,10 +92,13 @@ impl Retries {
 }
 
 /// Doubles with each attempt up to the longest pause; between half and all of it, so that many connectors spread.
-fn jittered(count: u32) -> Duration {
+fn jittered(count: u32, random: u64) -> Duration {
     let full = BACKOFF_FIRST.saturating_mul(1 << count.min(10)).min(BACKOFF_LAST);
-    let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), count) % 1000;
-    full / 2 + (full / 2).mul_f64(random as f64 / 1000.0)
+    full / 2 + (full / 2).mul_f64((random % 1000) as f64 / 1000.0)
+}
+
+fn random() -> u64 {
+    std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), ())
 }
 
 #[cfg(test)]
@@ -108,10 +109,10 @@ mod tests {
     #[test]
     fn pauses_grow_to_their_limit_and_never_vanish() {
         for count in 0..40 {
-            let pause = jittered(count);
+            let pause = jittered(count, 999 * u64::from(count));
             assert!(pause >= BACKOFF_FIRST / 2 && pause <= BACKOFF_LAST, "{count}: {pause:?}");
         }
-        assert!(jittered(30) >= BACKOFF_LAST / 2);
+        assert!(jittered(30, 0) >= BACKOFF_LAST / 2);
     }
 
     #[test]
@@ -121,16 +122,18 @@ mod tests {
             Error::new(Kind::TransactionTooLong, "t").at(At::position(position))
         };
         let mut retries = Retries::default();
-        assert!(retries.judge(&too_long(5)).is_some());
-        assert!(retries.judge(&too_long(7)).is_some(), "another transaction");
-        assert!(retries.judge(&too_long(7)).is_none());
+        let mut judge = |error: &Error| retries.judge(error, Duration::ZERO, false, 0);
+        assert!(judge(&too_long(5)).is_some());
+        assert!(judge(&too_long(7)).is_some(), "another transaction");
+        assert!(judge(&too_long(7)).is_none());
     }
 
     #[test]
     fn facts_halt_and_failures_of_the_world_do_not() {
         let mut retries = Retries::default();
-        assert_eq!(retries.judge(&Error::new(Kind::SlotAhead, "gap")), None);
-        assert_eq!(retries.judge(&Error::new(Kind::Bug, "b")), None);
-        assert_eq!(retries.judge(&Error::new(Kind::SlotHeld, "s")), Some(SLOT_HELD_PAUSE));
+        let mut judge = |kind| retries.judge(&Error::new(kind, "e"), Duration::ZERO, false, 0);
+        assert_eq!(judge(Kind::SlotAhead), None);
+        assert_eq!(judge(Kind::Bug), None);
+        assert_eq!(judge(Kind::SlotHeld), Some(SLOT_HELD_PAUSE));
     }
 }

@@ -1,0 +1,120 @@
+//! What the committer needs of the world: units in, one producer out, a clock.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::inflight::Inflight;
+use super::metrics::ConnectorMetrics;
+use super::unit::{Tally, Unit};
+use crate::checkpoint::record::CHECKPOINT;
+use crate::error::{Error, Result};
+use crate::model::{Batch, Lsn};
+use crate::publish::{Names, Producer, Progress};
+use crate::source::Stream;
+
+/// The way from the assembler's units to Kafka, and back to the slot. `KafkaLane` is the real one; the simulation has its
+/// own, so that the committer it runs is this one. What may last takes an instant until which it waits (`Progress`).
+pub(super) trait Lane {
+    fn now(&self) -> Instant;
+    /// The next unit, waited for until `due`; None: for as long as it takes.
+    fn next(&mut self, due: Option<Instant>) -> Result<Unit, RecvTimeoutError>;
+    /// A unit that waits already.
+    fn waiting(&mut self) -> Option<Unit>;
+
+    /// Opens a Kafka transaction.
+    fn begin(&mut self) -> Result<()>;
+    /// Hands over the batch's records from index `first` on; the index of the first that was not taken.
+    fn send(&mut self, batch: &Batch, first: usize, until: Instant) -> Result<usize>;
+    /// Hands over a checkpoint record.
+    fn send_checkpoint(&mut self, value: &[u8], until: Instant) -> Result<Progress>;
+    /// Waits until all that was handed over is acknowledged.
+    fn wait_delivered(&mut self, until: Instant) -> Result<Progress>;
+    /// Commits the open transaction.
+    fn commit(&mut self, until: Instant) -> Result<Progress>;
+    /// Aborts the open transaction.
+    fn abort(&mut self, until: Instant) -> Result<Progress>;
+    /// Records that are handed over and not acknowledged.
+    fn in_flight(&self) -> u64;
+    /// What a call that stays pending waits for, in words.
+    fn pending_error(&self, doing: &str) -> Error;
+
+    /// Kafka has committed everything before `next_lsn`: the slot may forget it.
+    fn confirm(&mut self, next_lsn: Lsn);
+    /// Counts what a commit made visible: so many bytes, so many units with records.
+    fn count(&mut self, tally: &Tally, bytes: usize, next_lsn: Lsn, units: usize);
+}
+
+/// The real lane of one session.
+pub(super) struct KafkaLane {
+    pub(super) units: Receiver<Unit>,
+    pub(super) producer: Producer,
+    pub(super) stream: Arc<Stream>,
+    /// Kafka names by the plan's topic index.
+    pub(super) topics: Vec<String>,
+    /// By the index in `model::Header`.
+    pub(super) headers: Vec<String>,
+    pub(super) checkpoint_topic: String,
+    pub(super) metrics: Arc<ConnectorMetrics>,
+    pub(super) inflight: Inflight,
+}
+
+impl Lane for KafkaLane {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn next(&mut self, due: Option<Instant>) -> Result<Unit, RecvTimeoutError> {
+        match due {
+            Some(due) => self.units.recv_deadline(due),
+            None => self.units.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    fn waiting(&mut self) -> Option<Unit> {
+        self.units.try_recv().ok()
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        self.producer.begin()
+    }
+
+    fn send(&mut self, batch: &Batch, first: usize, until: Instant) -> Result<usize> {
+        let names = Names { topics: &self.topics, headers: &self.headers };
+        self.producer.send(batch, first, names, until)
+    }
+
+    fn send_checkpoint(&mut self, value: &[u8], until: Instant) -> Result<Progress> {
+        self.producer.send_raw(&self.checkpoint_topic, 0, CHECKPOINT.as_bytes(), Some(value), until)
+    }
+
+    fn wait_delivered(&mut self, until: Instant) -> Result<Progress> {
+        self.producer.wait_delivered(until)
+    }
+
+    fn commit(&mut self, until: Instant) -> Result<Progress> {
+        self.producer.commit(until)
+    }
+
+    fn abort(&mut self, until: Instant) -> Result<Progress> {
+        self.producer.abort(until)
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.producer.in_flight()
+    }
+
+    fn pending_error(&self, doing: &str) -> Error {
+        self.producer.pending_error(doing)
+    }
+
+    fn confirm(&mut self, next_lsn: Lsn) {
+        self.stream.confirm(next_lsn);
+    }
+
+    fn count(&mut self, tally: &Tally, bytes: usize, next_lsn: Lsn, units: usize) {
+        self.metrics.committed(tally, bytes, next_lsn);
+        self.inflight.remove(units);
+    }
+}

@@ -1,0 +1,177 @@
+//! From nothing to a running stream: the steps of a start, which are those of a recovery too, in their order.
+//!
+//! What they need of the world is the trait `World`: `start` is the real one, the simulation has its own. So what is
+//! simulated is what runs.
+
+use crate::checkpoint::judge::{Facts, SlotFacts, TimelineSwitch, Verdict, judge};
+use crate::checkpoint::record::{CHECKPOINT, Checkpoint, INTENT, Intent, State, TAKEOVER};
+use crate::error::{Error, Kind, Result};
+use crate::model::Lsn;
+
+use super::ownership::Owner;
+
+/// Kafka and Postgres, as far as a start needs them. Each call may last, fail, or take effect and fail all the same.
+pub(super) trait World {
+    /// Connections to the source.
+    type Source;
+    /// The producers that own the connector's transactional ids.
+    type Fenced;
+    /// The running stream.
+    type Stream;
+
+    fn owner(&mut self) -> &mut Owner;
+    /// Whether the stop was asked for.
+    fn stopped(&self) -> bool;
+    /// The checkpoint topic up to its last stable offset: may be stale, waits for nobody.
+    fn read_stable(&mut self) -> Result<State>;
+    /// Connects and checks the rules; changes nothing.
+    fn open_source(&mut self) -> Result<Self::Source>;
+    /// What the source is now.
+    fn facts(&mut self, source: &mut Self::Source) -> Result<SourceFacts>;
+    /// Takes over all transactional ids of the connector: nobody else's transaction can commit any more.
+    fn fence(&mut self) -> Result<Self::Fenced>;
+    /// The checkpoint topic up to its high watermark.
+    fn read_fenced(&mut self) -> Result<State>;
+    /// Writes records to the checkpoint topic, in one transaction of the control id; None is a tombstone.
+    fn write(&mut self, fenced: &mut Self::Fenced, records: &[(&str, Option<&[u8]>)]) -> Result<()>;
+    /// Readies the topics. A checkpoint of this server with the settings of today, at no position yet.
+    fn base(&mut self, facts: &SourceFacts, recorded: Option<&Checkpoint>) -> Result<Checkpoint>;
+    /// The new slot's consistent point; None: the stop came first.
+    fn create_slot(&mut self, source: &mut Self::Source) -> Result<Option<Lsn>>;
+    fn drop_slot(&mut self, source: &mut Self::Source) -> Result<()>;
+    /// START_REPLICATION at `from`.
+    fn stream(&mut self, source: Self::Source, from: Lsn) -> Result<Self::Stream>;
+    /// Where the slot stands now that the stream runs.
+    fn confirmed(&mut self, stream: &mut Self::Stream) -> Result<Option<Lsn>>;
+}
+
+/// What a source says of itself.
+#[derive(Clone, Debug)]
+pub(super) struct SourceFacts {
+    pub(super) slot_name: String,
+    pub(super) slot: Option<SlotFacts>,
+    /// The pid of the session that reads the slot.
+    pub(super) holder: Option<i32>,
+    pub(super) system_identifier: String,
+    pub(super) timeline: u32,
+    pub(super) flush_lsn: Lsn,
+    pub(super) history: Vec<TimelineSwitch>,
+    /// `[source] adopt_slot`
+    pub(super) adopt_slot: bool,
+}
+
+/// What a start has brought about.
+pub(super) struct Started<W: World> {
+    pub(super) checkpoint: Checkpoint,
+    pub(super) fenced: W::Fenced,
+    pub(super) stream: W::Stream,
+}
+
+/// Starts; None: the stop came first.
+pub(super) fn start<W: World>(world: &mut W) -> Result<Option<Started<W>>> {
+    let stale = world.read_stable()?;
+    world.owner().refuse_if_taken_over(stale.takeover.as_ref())?;
+    let mut source = world.open_source()?;
+    let facts = world.facts(&mut source)?;
+    facts.judge_unfenced(&stale)?;
+    facts.refuse_held_slot()?;
+    if world.stopped() {
+        return Ok(None);
+    }
+    let mut fenced = world.fence()?;
+    let state = world.read_fenced()?;
+    world.owner().claim(state.takeover.as_ref())?;
+    let takeover = world.owner().takeover().to_json()?;
+    world.write(&mut fenced, &[(TAKEOVER, Some(&takeover))])?;
+    let facts = world.facts(&mut source)?;
+    let verdict = facts.judge(&state)?;
+    facts.refuse_held_slot()?;
+    let Some(checkpoint) = position(world, verdict, &facts, &mut source, &mut fenced, state.checkpoint)? else {
+        return Ok(None);
+    };
+    let mut stream = world.stream(source, checkpoint.next_lsn)?;
+    refuse_slot_ahead(world.confirmed(&mut stream)?, checkpoint.next_lsn, &facts.slot_name)?;
+    Ok(Some(Started { checkpoint, fenced, stream }))
+}
+
+/// Does what the start table says and returns where to stream from; None: the stop came first.
+fn position<W: World>(
+    world: &mut W,
+    verdict: Verdict,
+    facts: &SourceFacts,
+    source: &mut W::Source,
+    fenced: &mut W::Fenced,
+    recorded: Option<Checkpoint>,
+) -> Result<Option<Checkpoint>> {
+    let base = world.base(facts, recorded.as_ref())?;
+    match (verdict, recorded) {
+        (Verdict::Stream, Some(old)) => {
+            let (epoch, next_lsn, partial) = (old.epoch, old.next_lsn, old.partial);
+            return Ok(Some(Checkpoint { epoch, next_lsn, partial, ..base }));
+        }
+        (Verdict::Stream, None) => return Err(Error::new(Kind::Bug, "the start table streams without a checkpoint")),
+        (Verdict::Adopt, _) => {
+            let slot = facts.slot.as_ref().filter(|slot| slot.confirmed_flush > Lsn(0));
+            let slot = slot.ok_or_else(|| Error::new(Kind::Bug, "a slot without a position was to be adopted"))?;
+            let checkpoint = Checkpoint { next_lsn: slot.confirmed_flush, ..base };
+            world.write(fenced, &[(CHECKPOINT, Some(&checkpoint.to_json()?))])?;
+            return Ok(Some(checkpoint));
+        }
+        (Verdict::StartOver, _) => world.drop_slot(source)?,
+        (Verdict::FirstStart, _) => {}
+    }
+    let intent = Intent::new(&facts.slot_name, &facts.system_identifier).to_json()?;
+    world.write(fenced, &[(INTENT, Some(&intent))])?;
+    let Some(next_lsn) = world.create_slot(source)? else { return Ok(None) };
+    let checkpoint = Checkpoint { next_lsn, ..base };
+    world.write(fenced, &[(CHECKPOINT, Some(&checkpoint.to_json()?)), (INTENT, None)])?;
+    Ok(Some(checkpoint))
+}
+
+impl SourceFacts {
+    /// Judges by the start table.
+    pub(super) fn judge(&self, state: &State) -> Result<Verdict> {
+        judge(&Facts {
+            slot_name: &self.slot_name,
+            slot: self.slot.as_ref(),
+            checkpoint: state.checkpoint.as_ref(),
+            intent: state.intent.as_ref(),
+            system_identifier: &self.system_identifier,
+            timeline: self.timeline,
+            flush_lsn: self.flush_lsn,
+            history: &self.history,
+            adopt_slot: self.adopt_slot,
+        })
+    }
+
+    /// The same before the fence, so that a daemon pointed at the wrong server does not fence the right one. The state is
+    /// then that up to the last stable offset: a commit that the slot already knows may still wait for its marker, so a
+    /// slot that seems ahead, or foreign, is judged behind the fence.
+    fn judge_unfenced(&self, stale: &State) -> Result<()> {
+        match self.judge(stale) {
+            Err(error) if !matches!(error.kind(), Kind::SlotAhead | Kind::SlotForeign) => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// A slot that someone reads is waited for; the holder is never killed.
+    fn refuse_held_slot(&self) -> Result<()> {
+        match self.holder {
+            Some(pid) => Err(Error::new(Kind::SlotHeld, format!("slot {} held by pid {pid}", self.slot_name))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// START_REPLICATION moves forward in silence to where the slot stands, so the slot is read once more behind it.
+fn refuse_slot_ahead(confirmed: Option<Lsn>, next_lsn: Lsn, slot: &str) -> Result<()> {
+    match confirmed {
+        Some(confirmed) if confirmed > next_lsn => {
+            let detail = format!(
+                "slot {slot} was moved to {confirmed} while the stream started: changes from {next_lsn} on were not published"
+            );
+            Err(Error::new(Kind::SlotAhead, detail))
+        }
+        _ => Ok(()),
+    }
+}
