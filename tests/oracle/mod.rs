@@ -1,10 +1,13 @@
-//! The judges must be able to say no: the oracle, the independent reader and the watchdog of the slot.
+//! The judges must be able to say no: the oracle, the independent reader, the watchdogs of the slot and of the health.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use serde_json::json;
+use walwright::model::Lsn;
 use walwright::publish::partition;
 
+use crate::support::health_watch::{self, Health, Judge, Sample};
 use crate::support::slot_watch::{SlotWatch, Watched};
 use crate::support::sql::Sql;
 use crate::support::stack::{Scenario, Stack};
@@ -163,4 +166,63 @@ fn the_watchdog_grants_a_commit_the_moment_until_it_is_visible() -> Result<()> {
     let report = watch.finish()?;
     assert_eq!((report.slot_ahead, &report.first), (0, &None));
     report.check()
+}
+
+/// What the daemon says, and how far the checkpoint is, from second to second; a commit ends at 100 in the first one.
+fn health_over(seconds: u64, look: impl Fn(u64) -> Sample) -> health_watch::Report {
+    let begun = Instant::now();
+    let mut judge = Judge::default();
+    for second in 0..seconds {
+        judge.look(begun + Duration::from_secs(second), &look(second));
+    }
+    judge.report
+}
+
+fn sample(next_lsn: u64, lags: bool, report: serde_json::Value) -> Sample {
+    Sample { flushed: Some(Lsn(100)), next_lsn: Some(Lsn(next_lsn)), health: Some(Health { lags, report }) }
+}
+
+fn found(report: &health_watch::Report) -> (u64, u64, u64) {
+    assert_eq!(report.found.len() as u64, report.dishonest + report.stalled + report.halted);
+    (report.dishonest, report.stalled, report.halted)
+}
+
+#[test]
+fn the_watchdog_of_the_health_is_silent_while_nothing_is_behind_or_all_is_said() {
+    let green = || json!({ "ready": true, "state": "streaming" });
+    let red = || json!({ "ready": false, "state": "retrying", "cause": "no broker answers" });
+    assert_eq!(found(&health_over(100, |_| sample(100, false, green()))), (0, 0, 0), "idle");
+    assert_eq!(found(&health_over(100, |second| sample(second, true, green()))), (0, 0, 0), "catching up");
+    assert_eq!(found(&health_over(100, |_| sample(1, true, red()))), (0, 0, 0), "waiting, with a cause");
+    let away = |second| Sample { next_lsn: (second == 0).then_some(Lsn(1)), ..sample(1, true, green()) };
+    assert_eq!(found(&health_over(100, away)), (0, 0, 0), "the broker is away");
+    let first_start = |_| Sample { next_lsn: None, ..sample(1, false, green()) };
+    assert_eq!(found(&health_over(100, first_start)), (0, 0, 0), "no checkpoint yet");
+}
+
+#[test]
+fn the_watchdog_of_the_health_finds_a_lag_that_is_not_told_of() {
+    let report = || json!({ "ready": false, "state": "retrying", "cause": "no broker answers" });
+    assert_eq!(found(&health_over(20, |_| sample(99, false, report()))), (0, 0, 0));
+    assert_eq!(found(&health_over(21, |_| sample(99, false, report()))), (1, 0, 0));
+    // A moment of truth in between is enough.
+    assert_eq!(found(&health_over(30, |second| sample(99, second == 15, report()))), (0, 0, 0));
+}
+
+#[test]
+fn the_watchdog_of_the_health_finds_a_connector_that_stands_still_without_a_cause() {
+    let green = || json!({ "ready": true, "state": "streaming" });
+    assert_eq!(found(&health_over(46, |_| sample(99, true, green()))), (0, 0, 0), "the first look is progress");
+    assert_eq!(found(&health_over(47, |_| sample(99, true, green()))), (0, 1, 0));
+    let silent = |_| Sample { health: None, ..sample(99, true, green()) };
+    assert_eq!(found(&health_over(47, silent)), (0, 1, 0));
+}
+
+#[test]
+fn the_watchdog_of_the_health_finds_each_halt_once() {
+    let halted = |second| {
+        let cause = if second < 5 { "slot is lost" } else { "contract is missing" };
+        sample(99, true, json!({ "ready": false, "state": "halted", "cause": cause }))
+    };
+    assert_eq!(found(&health_over(100, halted)), (0, 0, 2));
 }

@@ -13,6 +13,7 @@
 //! scene     one connector on a small database, its files, daemons on it, and what a subscriber sees
 //! seen, event           what a read_committed consumer sees, decoded
 //! slot_watch            did the slot stay behind the checkpoint?
+//! health_watch          did the daemon say so when it was behind, and stop only with a reason?
 //! ```
 #![allow(dead_code, reason = "each test target uses its own part")]
 
@@ -20,6 +21,7 @@ pub(crate) mod cache;
 pub(crate) mod certificates;
 pub(crate) mod daemon;
 pub(crate) mod event;
+pub(crate) mod health_watch;
 pub(crate) mod kafka;
 pub(crate) mod oms;
 pub(crate) mod oracle;

@@ -134,7 +134,7 @@ impl Drop for Watchdog {
 
 struct Watch {
     watched: Watched,
-    slot: Slot,
+    confirmed: LsnQuery,
     checkpoints: Checkpoints,
     report: Report,
     /// The slot's last position found ahead: said once.
@@ -143,9 +143,11 @@ struct Watch {
 
 impl Watch {
     fn new(watched: Watched) -> Result<Self> {
-        let slot = Slot { connection: watched.postgres.clone(), slot: watched.slot.clone(), client: None };
+        let slot = &watched.slot;
+        let query = format!("SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = '{slot}'");
+        let confirmed = LsnQuery::new(&watched.postgres, query);
         let checkpoints = Checkpoints::new(&watched)?;
-        Ok(Self { watched, slot, checkpoints, report: Report::default(), ahead: Lsn(0) })
+        Ok(Self { watched, confirmed, checkpoints, report: Report::default(), ahead: Lsn(0) })
     }
 
     fn run(&mut self, stop: &Receiver<()>) -> Report {
@@ -159,7 +161,7 @@ impl Watch {
     }
 
     fn sample(&mut self, stop: &Receiver<()>) {
-        let Some(confirmed) = self.slot.confirmed() else { return };
+        let Some(confirmed) = self.confirmed.ask() else { return };
         // Before the first checkpoint there is nothing to compare with.
         let Some(next_lsn) = self.checkpoints.newest() else { return };
         self.report.samples += 1;
@@ -199,19 +201,24 @@ impl Watch {
     }
 }
 
-/// The slot by SQL, over a connection that is made again when it is lost.
-struct Slot {
+/// An LSN by SQL, over a connection that is made again when it is lost.
+pub(crate) struct LsnQuery {
     connection: String,
-    slot: String,
+    query: String,
     client: Option<Client>,
 }
 
-impl Slot {
-    /// None where the server does not answer or there is no such slot.
-    fn confirmed(&mut self) -> Option<Lsn> {
-        let answer = runtime().ok()?.block_on(async { tokio::time::timeout(ANSWER, self.ask()).await });
+impl LsnQuery {
+    /// `query` gives one text or no row.
+    pub(crate) fn new(connection: &str, query: String) -> Self {
+        Self { connection: connection.to_owned(), query, client: None }
+    }
+
+    /// None where the server does not answer or the query gives no LSN.
+    pub(crate) fn ask(&mut self) -> Option<Lsn> {
+        let answer = runtime().ok()?.block_on(async { tokio::time::timeout(ANSWER, self.answer()).await });
         match answer {
-            Ok(Ok(confirmed)) => confirmed,
+            Ok(Ok(lsn)) => lsn,
             Ok(Err(_)) | Err(_) => {
                 self.client = None;
                 None
@@ -219,15 +226,14 @@ impl Slot {
         }
     }
 
-    async fn ask(&mut self) -> Result<Option<Lsn>> {
+    async fn answer(&mut self) -> Result<Option<Lsn>> {
         let client = match &self.client {
             Some(client) => client,
             None => self.client.insert(sql::connect(&self.connection).await?),
         };
-        let query = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = $1";
-        let row = client.query_opt(query, &[&self.slot]).await?;
+        let row = client.query_opt(&self.query, &[]).await?;
         let Some(text) = row.and_then(|row| row.get::<_, Option<String>>(0)) else { return Ok(None) };
-        text.parse().map(Some).context("confirmed_flush_lsn")
+        text.parse().map(Some).context(&self.query)
     }
 }
 

@@ -1,7 +1,9 @@
 //! SQL from callers that are not async.
 
+use std::collections::BTreeMap;
+
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, NoTls, Row};
+use tokio_postgres::{Client, NoTls, Row, SimpleQueryMessage, SimpleQueryRow};
 
 use super::{Context, Result, runtime};
 
@@ -30,6 +32,20 @@ impl Sql {
     /// Several statements in one go; those that are not in a transaction are one.
     pub(crate) fn batch(&self, sql: &str) -> Result<()> {
         runtime()?.block_on(self.client.batch_execute(sql)).context(sql)
+    }
+
+    /// Rows as columns with the text that the server itself makes of their values.
+    pub(crate) fn text_rows(&self, sql: &str) -> Result<Vec<BTreeMap<String, Option<String>>>> {
+        let messages = runtime()?.block_on(self.client.simple_query(sql)).context(sql)?;
+        let rows = messages.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let texts = |row: &SimpleQueryRow| {
+            let columns = row.columns().iter().enumerate();
+            columns.map(|(i, column)| (column.name().to_owned(), row.get(i).map(str::to_owned))).collect()
+        };
+        Ok(rows.map(texts).collect())
     }
 
     /// The one value of a query that gives one row of one column.

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::support::oms::workload::journal::{Journal, Outcome};
 use crate::support::oracle::Verdict;
-use crate::support::slot_watch;
-use crate::support::{Context, Result};
+use crate::support::{Context, Result, health_watch, slot_watch};
 
 /// Faulty lines of the daemon's log that are shown.
 const LINES_MAX: usize = 10;
@@ -35,7 +35,9 @@ pub(super) struct Report {
     seed: u64,
     cycles: Cycles,
     /// Transactions that the workload knows to be committed.
-    pub(super) committed: usize,
+    committed: usize,
+    /// Transactions whose end the workload could not find out.
+    unsure: usize,
     /// Events that the tables call for, by SQL.
     pub(super) due_by_sql: u64,
     /// What the oracle says of the events that the independent reader found.
@@ -46,8 +48,12 @@ pub(super) struct Report {
     slot_samples: u64,
     /// The longest that the slot seemed ahead because a commit was not visible yet.
     slot_settled_ms: u64,
-    /// 1 where something did not come back, catch up, end or let itself be judged in time.
+    /// What did not come back, catch up, end or let itself be judged in time; and each time that the connector stood
+    /// still without a cause, or halted.
     liveness: u64,
+    /// Times that the daemon was behind and told of no lag.
+    honesty: u64,
+    health_samples: u64,
     /// Panics and errors in the daemon's log.
     log_errors: u64,
     pub(super) seconds: f64,
@@ -61,16 +67,31 @@ impl Report {
             seed,
             cycles,
             committed: 0,
+            unsure: 0,
             due_by_sql: 0,
             verdict: Verdict::default(),
             slot_ahead: slot.slot_ahead,
             slot_samples: slot.samples,
             slot_settled_ms: u64::try_from(slot.settled_after.as_millis()).unwrap_or(u64::MAX),
             liveness: 0,
+            honesty: 0,
+            health_samples: 0,
             log_errors: 0,
             seconds: 0.0,
             notes: slot.first.iter().cloned().collect(),
         }
+    }
+
+    pub(super) fn worked(&mut self, journal: &Journal) {
+        self.committed = journal.count(Outcome::Committed);
+        self.unsure = journal.count(Outcome::Unsure);
+    }
+
+    pub(super) fn watched(&mut self, health: health_watch::Report) {
+        self.liveness += health.stalled + health.halted;
+        self.honesty = health.dishonest;
+        self.health_samples = health.samples;
+        self.notes.extend(health.found);
     }
 
     pub(super) fn judged(&mut self, verdict: Result<Verdict>) {
@@ -82,7 +103,7 @@ impl Report {
 
     pub(super) fn ended(&mut self, ended: Result<()>) {
         if let Err(fault) = ended {
-            self.liveness = 1;
+            self.liveness += 1;
             self.notes.push(fault.to_string());
         }
     }
@@ -92,29 +113,25 @@ impl Report {
         self.notes.extend(faults.into_iter().take(LINES_MAX).map(|line| format!("log: {line}")));
     }
 
-    fn counters(&self) -> [(&'static str, u64); 10] {
-        let verdict = &self.verdict;
-        [
-            ("loss", verdict.loss),
-            ("phantom", verdict.phantom),
-            ("duplicates", verdict.duplicates),
-            ("reordered", verdict.reordered),
-            ("torn", verdict.torn),
-            ("wrong_values", verdict.wrong_values),
-            ("schema", verdict.schema),
+    fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let watched = [
             ("slot_ahead", self.slot_ahead),
             ("liveness", self.liveness),
+            ("honesty", self.honesty),
             ("log_errors", self.log_errors),
-        ]
+        ];
+        self.verdict.counters().into_iter().chain(watched)
     }
 
     /// No mistake, and something to have made mistakes with. The oracle's count agrees with that of plain SQL, so that
     /// no single judge has to be believed.
     pub(super) fn is_clean(&self) -> bool {
-        self.counters().iter().all(|(_, count)| *count == 0)
+        self.counters().all(|(_, count)| count == 0)
+            && self.unsure == 0
             && self.verdict.events > 0
             && self.verdict.events == self.due_by_sql
             && self.slot_samples > 0
+            && self.health_samples > 0
     }
 
     /// Writes `target/torture/report.json` of this checkout.
@@ -133,8 +150,9 @@ impl fmt::Display for Report {
         writeln!(f, "killed: daemon {daemon} times, postgres {postgres}, broker {broker}; seed {}", self.seed)?;
         writeln!(
             f,
-            "{} transactions committed, {} events due by SQL, {} seen, {} behind the checkpoint, {} commits adjacent, {:.0} s",
+            "{} transactions committed, {} unsure, {} events due by SQL, {} seen, {} behind the checkpoint, {} commits adjacent, {:.0} s",
             self.committed,
+            self.unsure,
             self.due_by_sql,
             self.verdict.events,
             self.verdict.unpublished,
@@ -142,7 +160,7 @@ impl fmt::Display for Report {
             self.seconds
         )?;
         for (name, count) in self.counters() {
-            writeln!(f, "  {name:<14}{count:>8}{}", if count == 0 { "" } else { "  <--" })?;
+            writeln!(f, "  {name:<20}{count:>8}{}", if count == 0 { "" } else { "  <--" })?;
         }
         let findings = self.verdict.findings.iter().map(|finding| format!("{}: {}", finding.counter, finding.what));
         findings.chain(self.notes.iter().cloned()).try_for_each(|note| writeln!(f, "  {note}"))?;

@@ -11,10 +11,11 @@ use super::plan::{Moment, Outage};
 use super::report::{Cycles, Report};
 use super::{Arguments, daemon_log};
 use crate::support::daemon::Daemon;
+use crate::support::health_watch::HealthWatch;
 use crate::support::kafka;
 use crate::support::oms::expected::{Counts, expected_counts, since};
 use crate::support::oms::site::{Configuration, Launch, Site};
-use crate::support::oms::workload::journal::{Journal, Outcome};
+use crate::support::oms::workload::journal::Journal;
 use crate::support::oms::workload::{Pace, Workload};
 use crate::support::oracle::{self, Evidence, Verdict};
 use crate::support::postgres::{self, Stop};
@@ -27,6 +28,7 @@ const DATABASE: &str = "oms";
 const CONNECTOR: &str = "oms";
 const SOURCE_ID: &str = "/oms/demo";
 const SLOT: &str = "walwright_oms";
+const PUBLICATION: &str = "walwright_oms";
 const WITNESS: &str = "witness";
 
 /// How long anything may take to come back. What takes longer is a fault of liveness.
@@ -41,6 +43,7 @@ pub(super) struct Scene {
     folder: PathBuf,
     daemon: Daemon,
     slot_watch: SlotWatch,
+    health_watch: Option<HealthWatch>,
     checkpoints: Checkpoints,
     workload: Option<Running>,
     due_before: Counts,
@@ -60,6 +63,8 @@ impl Scene {
         let configuration = Configuration::checkout()?;
         site.push_contracts(&configuration)?;
         let (due_before, connection) = (site.expected_counts()?, site.connection()?);
+        let folder = stack.sandbox.folder("torture")?;
+        oracle::take_rows(&site.sql()?, PUBLICATION, &folder.join("before"))?;
         oracle::create_witness(&site.sql()?, WITNESS)?;
         let watched = Watched {
             postgres: stack.postgres.socket_connection(DATABASE),
@@ -68,13 +73,23 @@ impl Scene {
             checkpoint_topic: format!("walwright.checkpoint.{CONNECTOR}"),
             settle: Watched::SETTLE,
         };
-        let (checkpoints, slot_watch) = (Checkpoints::new(&watched)?, SlotWatch::start(watched)?);
         let launch = site.launch(&configuration)?;
+        let health_watch = Some(HealthWatch::start(&watched, launch.admin(), CONNECTOR)?);
+        let (checkpoints, slot_watch) = (Checkpoints::new(&watched)?, SlotWatch::start(watched)?);
         let daemon = launch.start()?;
-        let folder = stack.sandbox.folder("torture")?;
         let topics = configuration.topics;
-        let mut scene =
-            Self { stack, launch, topics, folder, daemon, slot_watch, checkpoints, workload: None, due_before };
+        let mut scene = Self {
+            stack,
+            launch,
+            topics,
+            folder,
+            daemon,
+            slot_watch,
+            health_watch,
+            checkpoints,
+            workload: None,
+            due_before,
+        };
         if arguments.cycles > 0 {
             scene.kill_first_starts()?;
         }
@@ -150,14 +165,17 @@ impl Scene {
     /// a fault of liveness, and so is a daemon that does not catch up or not end.
     pub(super) fn end(mut self, seed: u64, cycles: Cycles, tortured: Result<()>, begun: Instant) -> Result<Report> {
         let journal = self.workload.take().map(Running::stop).transpose()?.ok_or("the workload did not run")?;
-        let ended = tortured.and_then(|()| self.await_progress()).and_then(|()| self.stop_daemon());
+        let caught_up = tortured.and_then(|()| self.await_progress());
+        let health = self.health_watch.take().map(HealthWatch::finish).transpose()?.unwrap_or_default();
+        let ended = caught_up.and_then(|()| self.stop_daemon());
         self.daemon.kill_hard()?;
-        let judged = self.next_lsn().and_then(|next_lsn| self.judge(next_lsn));
+        let judged = self.next_lsn().and_then(|next_lsn| self.judge(next_lsn, &journal));
         let slot = self.slot_watch.finish()?;
         let sql = self.stack.postgres.sql(DATABASE)?;
         let due = since(&self.due_before, &runtime()?.block_on(expected_counts(sql.client()))?);
         let mut report = Report::new(seed, cycles, &slot);
-        report.committed = journal.count(Outcome::Committed);
+        report.worked(&journal);
+        report.watched(health);
         report.due_by_sql = due.values().sum();
         report.judged(judged);
         report.ended(ended);
@@ -172,13 +190,24 @@ impl Scene {
         newest.ok_or_else(|| "there is no checkpoint to be read".into())
     }
 
-    fn judge(&self, next_lsn: Lsn) -> Result<Verdict> {
-        let (witness, records) = (self.folder.join("witness"), self.folder.join("records"));
-        oracle::take_witness(&self.stack.postgres.sql(DATABASE)?, WITNESS, &witness)?;
-        oracle::read_committed(&self.stack.kafka.bootstrap(), &self.topics, &records)?;
-        let registry = &self.stack.registry.url();
-        let (witness, records) = (&witness, &records);
-        oracle::judge(&Evidence { registry, witness, records, source_id: SOURCE_ID, next_lsn })
+    fn judge(&self, next_lsn: Lsn, journal: &Journal) -> Result<Verdict> {
+        let files = ["records", "witness", "journal", "before", "after"].map(|name| self.folder.join(name));
+        let [records, witness, journal_file, before, after] = &files;
+        let sql = self.stack.postgres.sql(DATABASE)?;
+        oracle::take_rows(&sql, PUBLICATION, after)?;
+        oracle::take_witness(&sql, WITNESS, witness)?;
+        journal.write(journal_file)?;
+        oracle::read_committed(&self.stack.kafka.bootstrap(), &self.topics, records)?;
+        oracle::judge(&Evidence {
+            registry: &self.stack.registry.url(),
+            records,
+            witness,
+            journal: journal_file,
+            before,
+            after,
+            source_id: SOURCE_ID,
+            next_lsn,
+        })
     }
 
     fn stop_daemon(&mut self) -> Result<()> {

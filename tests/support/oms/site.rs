@@ -147,6 +147,11 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
+    /// Where each daemon's HTTP server listens.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// Starts a daemon, ready or not.
     pub(crate) fn start(&self) -> Result<Daemon> {
         let environment: Vec<_> = self.environment.iter().map(|(name, value)| (*name, value.as_str())).collect();

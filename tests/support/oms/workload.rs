@@ -1,9 +1,10 @@
 //! Writers that run the business on a database, each on a connection of its own, until they are told to stop.
 //!
 //! Each transaction begins with its witness, a row of `requests` with its request id. A writer that loses its connection
-//! during a commit reconnects and asks whether the witness is there: xids would not do, a crashed server may hand out one
-//! a second time. So the journal knows of every transaction whether it committed; unsure is left only where the database
-//! did not come back before the end.
+//! during a commit reconnects, asks whether the witness is there, and hears what `txid_status` says of the transaction.
+//! The witness decides: a crashed server may hand out an xid that it never wrote down a second time, so `txid_status`
+//! alone could call a lost transaction committed; but it must confirm each commit. So the journal knows of every
+//! transaction whether it committed; unsure is left only where the database did not come back before the end.
 
 pub(crate) mod journal;
 mod memory;
@@ -63,7 +64,6 @@ impl Progress {
 /// Writers with their memories; runs any number of times on one database, going on where it stopped.
 pub(crate) struct Workload {
     config: Config,
-    seed: u64,
     writers: Vec<Writer>,
     progress: Arc<Progress>,
 }
@@ -73,7 +73,7 @@ impl Workload {
     pub(crate) fn new(config: &Config, seed: u64, writers: u16) -> Self {
         let progress = Arc::new(Progress::default());
         let writers = (1..=writers).map(|number| Writer::new(seed, number, Arc::clone(&progress))).collect();
-        Self { config: config.clone(), seed, writers, progress }
+        Self { config: config.clone(), writers, progress }
     }
 
     pub(crate) fn progress(&self) -> Arc<Progress> {
@@ -92,6 +92,6 @@ impl Workload {
         self.writers = running.join_all().await;
         self.writers.sort_by_key(Writer::number);
         let entries = self.writers.iter_mut().flat_map(Writer::take_entries).collect();
-        Journal { seed: self.seed, entries }
+        Journal { entries }
     }
 }

@@ -1,9 +1,10 @@
-//! The judge of what subscribers see: Kafka's own client reads, Postgres' own `test_decoding` testifies, Python compares.
+//! The judge of what subscribers see: Kafka's own client reads, three witnesses testify, Python compares. They are
+//! Postgres' own `test_decoding`, the workload's journal, and the tables themselves.
 //!
 //! ```text
-//! witness slot -> [the daemon works] -> take_witness()   \
-//!                                       read_committed()  > judge() -> Verdict
-//! registry ----------------------------------------------/
+//! take_rows(), witness slot -> [the daemon works] -> take_rows(), take_witness()  \
+//!                                workload's journal, read_committed()              > judge() -> Verdict
+//! registry ----------------------------------------------------------------------/
 //! ```
 //!
 //! Nothing here shares code with the daemon. oracle.py says what each counter means.
@@ -57,6 +58,21 @@ pub(crate) fn take_witness(sql: &Sql, slot: &str, into: &Path) -> Result<()> {
     }
 }
 
+/// Writes every row of the publication's tables to a file, one JSON object a line, in Postgres' own text.
+pub(crate) fn take_rows(sql: &Sql, publication: &str, into: &Path) -> Result<()> {
+    sql.batch("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET bytea_output = 'hex'; SET extra_float_digits = 1")?;
+    let mut file = BufWriter::new(File::create(into).context(into.display())?);
+    let query = "SELECT quote_ident(schemaname) || '.' || quote_ident(tablename)
+                 FROM pg_publication_tables WHERE pubname = $1";
+    for table in sql.query(query, &[&publication])? {
+        let table: &str = table.try_get(0)?;
+        for row in sql.text_rows(&format!("SELECT * FROM {table}"))? {
+            writeln!(file, "{}", serde_json::json!({ "table": table, "row": row }))?;
+        }
+    }
+    Ok(file.flush()?)
+}
+
 /// Writes every record that a read_committed consumer finds in the topics to a file, one JSON object a line.
 pub(crate) fn read_committed(brokers: &str, topics: &[String], into: &Path) -> Result<()> {
     let output = File::create(into).context(into.display())?;
@@ -102,6 +118,11 @@ pub(crate) struct Evidence<'a> {
     pub(crate) registry: &'a str,
     /// As [`take_witness`] wrote it.
     pub(crate) witness: &'a Path,
+    /// As the workload's journal wrote it.
+    pub(crate) journal: &'a Path,
+    /// As [`take_rows`] wrote them: when the witness was created, and at rest.
+    pub(crate) before: &'a Path,
+    pub(crate) after: &'a Path,
     /// As [`read_committed`] wrote it.
     pub(crate) records: &'a Path,
     /// The connector's `[source] id`.
@@ -127,7 +148,12 @@ pub(crate) struct Verdict {
     pub(crate) torn: u64,
     pub(crate) wrong_values: u64,
     pub(crate) schema: u64,
-    /// The first mistakes.
+    pub(crate) journal_loss: u64,
+    pub(crate) journal_phantom: u64,
+    pub(crate) journal_duplicates: u64,
+    pub(crate) journal_reordered: u64,
+    pub(crate) state: u64,
+    /// The first mistakes of each counter.
     pub(crate) findings: Vec<Finding>,
 }
 
@@ -138,9 +164,26 @@ pub(crate) struct Finding {
 }
 
 impl Verdict {
+    /// Every counter of mistakes by its name.
+    pub(crate) fn counters(&self) -> [(&'static str, u64); 12] {
+        [
+            ("loss", self.loss),
+            ("phantom", self.phantom),
+            ("duplicates", self.duplicates),
+            ("reordered", self.reordered),
+            ("torn", self.torn),
+            ("wrong_values", self.wrong_values),
+            ("schema", self.schema),
+            ("journal_loss", self.journal_loss),
+            ("journal_phantom", self.journal_phantom),
+            ("journal_duplicates", self.journal_duplicates),
+            ("journal_reordered", self.journal_reordered),
+            ("state", self.state),
+        ]
+    }
+
     pub(crate) fn mistakes(&self) -> u64 {
-        let Self { loss, phantom, duplicates, reordered, torn, wrong_values, schema, .. } = self;
-        loss + phantom + duplicates + reordered + torn + wrong_values + schema
+        self.counters().iter().map(|(_, count)| count).sum()
     }
 }
 
@@ -149,7 +192,16 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Result<Verdict> {
     let mut command = python()?;
     command.arg("oracle.py").args(["--registry", evidence.registry, "--source-id", evidence.source_id]);
     command.args(["--next-lsn", &evidence.next_lsn.to_string()]);
-    command.arg("--witness").arg(evidence.witness).arg("--records").arg(evidence.records);
+    let files = [
+        ("--records", evidence.records),
+        ("--witness", evidence.witness),
+        ("--journal", evidence.journal),
+        ("--before", evidence.before),
+        ("--after", evidence.after),
+    ];
+    for (name, file) in files {
+        command.arg(name).arg(file);
+    }
     let output = command.output().context("run oracle.py")?;
     let fault = || format!("oracle.py failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr));
     let verdict: Verdict = serde_json::from_slice(&output.stdout).context(fault())?;

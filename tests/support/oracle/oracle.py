@@ -1,10 +1,12 @@
-"""Compares what a read_committed subscriber saw with what Postgres' own decoder says was committed.
+"""Compares what a read_committed subscriber saw with what three witnesses say of the source.
 
-    python oracle.py --registry URL --witness DUMP --records FILE --source-id ID [--next-lsn LSN] [--topic-prefix P]
+    python oracle.py --registry URL --records FILE --witness DUMP --journal FILE --before DUMP --after DUMP
+        --source-id ID [--next-lsn LSN] [--topic-prefix P]
 
-`--witness` is the dump of a `test_decoding` slot (witness.py), `--records` the lines of Reader.java. Shares no code with
-the daemon: transactions are parsed by witness.py, the rules restated in rules.py, Avro read by fastavro. Prints the
-verdict as JSON; exit code 0 only when each of the counters below is 0.
+`--records` are the lines of Reader.java. Postgres' own decoder: `--witness`, the dump of a `test_decoding` slot
+(witness.py). The workload: `--journal` (journal.py). The state: `--before` and `--after`, the tables' rows when the
+slot came to be and at rest (state.py). Shares no code with the daemon: the rules are restated in rules.py, Avro is read
+by fastavro. Prints the verdict as JSON; exit code 0 only when each of the counters below is 0.
 
 An event belongs to the transaction whose commit record lies where its `ce_id` says: behind the commit before it and
 behind the transaction's own last change, before the transaction's end. With `--next-lsn`, the checkpoint's, everything
@@ -17,6 +19,17 @@ reordered     a record that stands before an earlier one of its key, or in anoth
 torn          a source transaction of which some records are there and some are not
 wrong_values  key, header, timestamp, partition or field that differs from the source's
 schema        a value that its registered schema cannot decode to the last byte, or of another type than due
+
+Without the decoder, from the journal; findings name writer and sequence. What is not due yet is not missed:
+
+journal_loss        a record that a committed transaction calls for and that is not there
+journal_phantom     a record that no transaction calls for, or an aborted one alone
+journal_duplicates  a record more than the transaction calls for
+journal_reordered   a record that stands before one of its key from an earlier transaction of the same writer
+
+And from the tables, once everything is published:
+
+state               a row that is not what its events add up to, or an event that does not go on where the last one ended
 """
 
 import argparse
@@ -31,13 +44,19 @@ from itertools import takewhile
 
 import fastavro
 
+import journal
 import rules
+import state
 import witness
 
-COUNTERS = ("loss", "phantom", "duplicates", "reordered", "torn", "wrong_values", "schema")
+COUNTERS = (
+    *("loss", "phantom", "duplicates", "reordered", "torn", "wrong_values", "schema"),
+    *("journal_loss", "journal_phantom", "journal_duplicates", "journal_reordered", "state"),
+)
 # Transactions are those that yield events; adjacent, where the commit record starts at the end of the one before.
 # Unpublished are the records that will be due behind the checkpoint.
 FACTS = ("events", "transactions", "adjacent_commits", "unpublished")
+# Of each counter.
 FINDINGS_MAX = 20
 EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
@@ -45,7 +64,10 @@ EPOCH = datetime.fromtimestamp(0, timezone.utc)
 class Seen:
     """One record as the reader saw it."""
 
-    __slots__ = ("topic", "partition", "offset", "timestamp", "producer_partition", "key", "headers", "value", "id")
+    __slots__ = (
+        *("topic", "partition", "offset", "timestamp", "producer_partition", "key", "headers", "value"),
+        *("id", "type", "mark"),
+    )
 
     def __init__(self, line):
         record = json.loads(line)
@@ -57,7 +79,11 @@ class Seen:
         self.key = _bytes(record["key"])
         self.headers = [(name, _bytes(value)) for name, value in record["headers"]]
         self.value = _bytes(record["value"])
-        self.id = next((value for name, value in self.headers if name == "ce_id"), None)
+        headers = dict(self.headers)
+        self.id = headers.get("ce_id")
+        # Without its version, `.v1`.
+        self.type = headers.get("ce_type", b"").decode(errors="replace").rpartition(".")[0]
+        self.mark = (headers.get("correlation_id") or self.key or b"").decode(errors="replace")
 
     def place(self):
         return f"{self.topic}-{self.partition}@{self.offset}"
@@ -109,9 +135,9 @@ class Oracle:
         self.last_end = 0
         self.last_of_key = {}
 
-    def judge(self, transactions, lines):
-        """`transactions` in commit order, `lines` of the reader. Returns the verdict."""
-        by_commit = self.read(lines)
+    def judge(self, transactions, records):
+        """`transactions` in commit order, by Postgres' decoder; `records` as `read` gives them."""
+        by_commit = self.by_commit(records)
         commits = sorted(by_commit, reverse=True)
         for transaction in transactions:
             group = list(takewhile(lambda lsn: lsn < transaction.end, reversed(commits)))
@@ -120,14 +146,22 @@ class Oracle:
         for lsn in reversed(commits):
             for seen in by_commit[lsn]:
                 self.find("phantom", f"{seen.place()}: {_shown(seen.id)} is from behind the last commit")
+
+    def judge_journal(self, entries, records):
+        journal.judge(entries, records, self.unpublished == 0, self.find)
+
+    def judge_state(self, before, after, records):
+        if self.unpublished == 0:
+            state.judge(before, after, records, self.decoder, self.find)
+
+    def verdict(self):
         verdict = {name: getattr(self, name) for name in FACTS}
         return verdict | self.counts | {"findings": self.findings}
 
-    def read(self, lines):
+    def by_commit(self, records):
         """The records by the commit LSN in their id; what has none that can be read is a phantom."""
         by_commit = defaultdict(list)
-        for line in lines:
-            seen = Seen(line)
+        for seen in records:
             self.events += 1
             try:
                 source, _epoch, lsn, _rest = seen.id.decode().split(":", 3)
@@ -151,7 +185,7 @@ class Oracle:
         self.last_end = transaction.end
         first, there = {}, 0
         for lsn, group in groups:
-            for seen in sorted(group, key=lambda seen: (seen.topic, seen.partition, seen.offset)):
+            for seen in group:
                 if first.setdefault((seen.topic, seen.id), seen) is not seen:
                     self.find("duplicates", f"{seen.place()}: {_shown(seen.id)} is at {first[seen.topic, seen.id].place()}")
         for record in due:
@@ -212,10 +246,15 @@ class Oracle:
             if field not in fields or field not in record.value or fields[field] != record.value[field]
         ]
 
-    def find(self, counter, what):
-        self.counts[counter] += 1
-        if len(self.findings) < FINDINGS_MAX:
+    def find(self, counter, what, count=1):
+        self.counts[counter] += max(count, 0)
+        if count > 0 and sum(finding["counter"] == counter for finding in self.findings) < FINDINGS_MAX:
             self.findings.append({"counter": counter, "what": what})
+
+
+def read(lines):
+    """The lines of Reader.java as records in the order of their partitions."""
+    return sorted(map(Seen, lines), key=lambda seen: (seen.topic, seen.partition, seen.offset))
 
 
 def _bytes(text):
@@ -235,17 +274,22 @@ def _uuid_as_text(schema):
 
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--registry", required=True)
-    arguments.add_argument("--witness", required=True)
-    arguments.add_argument("--records", required=True)
-    arguments.add_argument("--source-id", required=True)
+    for name in ("registry", "records", "witness", "journal", "before", "after", "source-id"):
+        arguments.add_argument(f"--{name}", required=True)
     arguments.add_argument("--next-lsn", type=witness.lsn)
     arguments.add_argument("--topic-prefix", default="")
     arguments = arguments.parse_args()
     registry = Registry(arguments.registry)
     oracle = Oracle(registry, arguments.source_id, arguments.topic_prefix, arguments.next_lsn)
-    with open(arguments.witness, encoding="utf-8", newline="\n") as dump, open(arguments.records, encoding="utf-8") as seen:
-        verdict = oracle.judge(witness.transactions(dump), seen)
+    with open(arguments.records, encoding="utf-8") as lines:
+        records = read(lines)
+    with open(arguments.witness, encoding="utf-8", newline="\n") as dump:
+        oracle.judge(witness.transactions(dump), records)
+    with open(arguments.journal, encoding="utf-8") as entries:
+        oracle.judge_journal(map(json.loads, entries), records)
+    with open(arguments.before, encoding="utf-8") as before, open(arguments.after, encoding="utf-8") as after:
+        oracle.judge_state(map(json.loads, before), map(json.loads, after), records)
+    verdict = oracle.verdict()
     print(json.dumps(verdict, indent=2))
     sys.exit(any(verdict[counter] for counter in COUNTERS))
 

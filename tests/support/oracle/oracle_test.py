@@ -17,6 +17,7 @@ import fastavro
 
 import oracle
 import rules
+import state
 import witness
 
 HERE = Path(__file__).parent
@@ -95,9 +96,49 @@ def with_id(line, id):
     return line | {"headers": [[name, text64(id) if name == "ce_id" else value] for name, value in line["headers"]]}
 
 
+def read(lines):
+    return oracle.read(json.dumps(line) for line in lines)
+
+
 def judge(lines, next_lsn=None):
     judged = oracle.Oracle(BY_ID.__getitem__, SOURCE, next_lsn=next_lsn)
-    return judged.judge(witness.transactions(sample()), (json.dumps(line) for line in lines))
+    judged.judge(witness.transactions(sample()), read(lines))
+    return judged.verdict()
+
+
+def entries():
+    """The journal of a workload of one writer that made the sample's transactions."""
+    journal = []
+    for sequence, transaction in enumerate(witness.transactions(sample()), start=1):
+        due = [
+            {"event": (record.type or "walwright.Tombstone"), "count": 1, "mark": record.headers.get("correlation_id", record.key)}
+            for record in rules.due(transaction, transaction.end - COMMIT_RECORD, SOURCE)
+        ]
+        request = due[0]["mark"] if due else f"nothing-{sequence}"
+        entry = {"request": request, "writer": 1, "sequence": sequence, "operation": "Step", "outcome": "committed"}
+        journal.append(entry | {"due": due})
+    return journal
+
+
+def dumps():
+    """The rows before and after the sample, replayed from its changes."""
+    before, after = {}, {}
+    for transaction in witness.transactions(sample()):
+        for change in transaction.changes:
+            if change.table not in rules.RULES:
+                continue
+            columns = rules.PRIMARY_KEYS[change.table]
+            old, new = dict.fromkeys(change.new) | change.old, change.new
+            key = (change.table, *((change.old or new)[column] for column in columns))
+            if change.operation == "UPDATE" and key not in after:
+                before[key] = old
+            if change.operation != "INSERT":
+                after.pop(key, None)
+            if change.operation != "DELETE":
+                after[(change.table, *(new[column] for column in columns))] = new
+    # The sample's return leaves its order alone, which the business does not.
+    after["public.orders", "7"]["status"] = "RETURNED"
+    return [[{"table": key[0], "row": row} for key, row in rows.items()] for rows in (before, after)]
 
 
 class Sample(unittest.TestCase):
@@ -197,9 +238,13 @@ class Sample(unittest.TestCase):
                 list(witness.transactions(dump))
 
 
-class Mistakes(unittest.TestCase):
+class Spoiled(unittest.TestCase):
     def setUp(self):
         self.lines = perfect()
+
+    def assert_counts(self, verdict, counts):
+        found = {counter: verdict[counter] for counter in oracle.COUNTERS if verdict[counter]}
+        self.assertEqual(found, counts, verdict["findings"])
 
     def at(self, type, key=None):
         """The index of the first event of a type."""
@@ -210,11 +255,18 @@ class Mistakes(unittest.TestCase):
         )
         return next(found)
 
+    def spoil(self, type, **fields):
+        index = self.at(type)
+        record = [record for _, record in all_due()][index]
+        meta = record.value["meta"] | fields.pop("meta", {})
+        self.lines[index]["value"] = encoded(record.type, record.value | {"meta": meta} | fields)
+
+
+class Mistakes(Spoiled):
     def assert_red(self, next_lsn=None, **counts):
         verdict = judge(self.lines, next_lsn)
-        found = {counter: verdict[counter] for counter in oracle.COUNTERS if verdict[counter]}
-        self.assertEqual(found, counts, verdict["findings"])
-        self.assertEqual(sum(found.values()), len(verdict["findings"]))
+        self.assert_counts(verdict, counts)
+        self.assertEqual(sum(counts.values()), len(verdict["findings"]))
 
     def test_none(self):
         self.assert_red()
@@ -317,12 +369,6 @@ class Mistakes(unittest.TestCase):
         self.lines[index] = with_id(self.lines[index], id_of(self.lines[index]).replace(lsn, other))
         self.assert_red(phantom=1, loss=1, torn=1)
 
-    def spoil(self, type, **fields):
-        index = self.at(type)
-        record = [record for _, record in all_due()][index]
-        meta = record.value["meta"] | fields.pop("meta", {})
-        self.lines[index]["value"] = encoded(record.type, record.value | {"meta": meta} | fields)
-
     def test_wrong_field_of_every_kind(self):
         second = datetime(2026, 1, 2, 3, 4, 5, 7, timezone.utc)
         mistakes = [
@@ -386,6 +432,158 @@ class Mistakes(unittest.TestCase):
             with self.subTest(value=value):
                 line["value"] = b64encode(value).decode()
                 self.assert_red(schema=1)
+
+
+class Journal(Spoiled):
+    def setUp(self):
+        super().setUp()
+        self.entries = entries()
+
+    def entry(self, request):
+        return next(entry for entry in self.entries if entry["request"] == request)
+
+    def assert_red(self, unpublished=0, **counts):
+        judged = oracle.Oracle(BY_ID.__getitem__, SOURCE)
+        judged.unpublished = unpublished
+        judged.judge_journal(self.entries, read(self.lines))
+        self.assert_counts(judged.verdict(), counts)
+        return [finding["what"] for finding in judged.findings]
+
+    def test_none(self):
+        self.assert_red()
+
+    def test_lost(self):
+        del self.lines[self.at("OrderLineAdded")]
+        found = self.assert_red(journal_loss=1)
+        self.assertEqual(found, ["writer 1 sequence 4 (Step, committed): 1 of 2 oms.OrderLineAdded"])
+
+    def test_tombstone_lost(self):
+        del self.lines[self.at(":oms.customers-state")]
+        self.assert_red(journal_loss=1)
+
+    def test_nothing_is_missed_before_it_is_due(self):
+        self.lines = []
+        self.assert_red(journal_loss=19)
+        self.assert_red(unpublished=1)
+
+    def test_aborted_transaction_published(self):
+        self.entry("r-9").update(outcome="aborted", due=[])
+        found = self.assert_red(journal_phantom=1)
+        self.assertEqual(found, ["writer 1 sequence 10 (Step, aborted): 1 of 0 oms.OrderCancelled"])
+
+    def test_unknown_request(self):
+        self.entries.remove(self.entry("r-9"))
+        self.assert_red(journal_phantom=1)
+
+    def test_unsure_may_be_there_or_not(self):
+        self.entry("r-9")["outcome"] = "unsure"
+        self.assert_red()
+        del self.lines[self.at("OrderCancelled")]
+        self.assert_red()
+
+    def test_doubled(self):
+        self.lines.append(self.lines[self.at("OrderCancelled")] | {"offset": 100})
+        self.assert_red(journal_duplicates=1)
+
+    def test_older_transaction_behind_a_newer_one(self):
+        first, second = self.lines[self.at("OrderPaid")], self.lines[self.at("OrderShipped")]
+        first["offset"], second["offset"] = second["offset"], first["offset"]
+        found = self.assert_red(journal_reordered=1)
+        self.assertIn("writer 1 sequence 5 (Step, committed) behind sequence 7", found[0])
+
+
+class State(Spoiled):
+    def setUp(self):
+        super().setUp()
+        self.before, self.after = dumps()
+
+    def assert_red(self, unpublished=0, **counts):
+        judged = oracle.Oracle(BY_ID.__getitem__, SOURCE)
+        judged.unpublished = unpublished
+        judged.judge_state(self.before, self.after, read(self.lines))
+        self.assert_counts(judged.verdict(), counts)
+
+    def row(self, table, **key):
+        rows = (line["row"] for line in self.after if line["table"] == table)
+        return next(row for row in rows if all(row[name] == value for name, value in key.items()))
+
+    def test_none(self):
+        self.assert_red()
+
+    def test_nothing_is_said_while_changes_are_on_their_way(self):
+        self.lines = []
+        self.assert_red(unpublished=1)
+
+    def test_lost(self):
+        for type, rows in (
+            ("CustomerChanged", 0),  # The next one makes up for it.
+            ("ReturnReceived", 2),  # The order is returned as well.
+            ("OrderLineAdded", 1),
+            ("PaymentRefunded", 1),
+            (":oms.customers-state", 1),
+        ):
+            with self.subTest(type=type):
+                self.lines = perfect()
+                del self.lines[self.at(type)]
+                self.assert_red(**({"state": rows} if rows else {}))
+
+    def test_stock_tells_of_a_gap_that_later_events_cover(self):
+        del self.lines[self.at("InventoryAdjusted", "3")]
+        self.assert_red(state=2)
+
+    def test_rolled_back_row_told(self):
+        self.spoil("ReturnReceived", return_id=9)
+        self.assert_red(state=2)
+
+    def test_order_of_a_key(self):
+        first, second = self.lines[self.at("OrderPaid")], self.lines[self.at("OrderShipped")]
+        first["offset"], second["offset"] = second["offset"], first["offset"]
+        # The return comes last in any case.
+        self.assert_red()
+        del self.lines[self.at("ReturnReceived")]
+        self.assert_red(state=2)
+
+    def test_every_compared_column(self):
+        for table, columns in state.COLUMNS.items():
+            for column in columns.keys() - rules.PRIMARY_KEYS[table]:
+                with self.subTest(table=table, column=column):
+                    self.before, self.after = dumps()
+                    row = next(line["row"] for line in self.after if line["table"] == table)
+                    row[column] = None if row[column] is not None else ABSENT[column]
+                    self.assert_red(state=1)
+
+    def test_silent_columns_are_not_compared(self):
+        self.row("public.orders", id="7")["total_amount"] = "0.06"
+        self.row("public.stock_levels", product_id="1")["reserved"] = "3"
+        self.assert_red()
+
+    def test_authorized_payments_are_not_told_of(self):
+        self.after.append({"table": "public.payments", "row": {"id": "6", "status": "AUTHORIZED"}})
+        self.assert_red()
+
+    def test_undecodable_events_are_left_to_another_counter(self):
+        line = self.lines[self.at("OrderCancelled")]
+        line["value"] = line["value"][:-4]
+        self.assert_red(state=1)
+
+
+# Values for columns that are NULL in the sample's rows.
+ABSENT = {
+    "phone": "1",
+    "cancel_reason": "no",
+    "cancelled_at": "2026-01-02 03:04:05+00",
+    "counted_at": "2026-01-02 03:04:05+00",
+    "gift_text": "with love",
+    "tracking_number": "1",
+    "pickup_time": "12:00:00",
+    "reason": "no",
+    "refunded_amount": "1.00",
+    "credit_limit": "1.00",
+    "birth_date": "2000-01-01",
+    "customer_note": "no",
+    "requested_delivery_date": "2000-01-01",
+    "request_id": "r-0",
+}
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def text(value):
 
 
 def boolean(value):
-    return {"true": True, "false": False}[value]
+    return {"true": True, "t": True, "false": False, "f": False}[value]
 
 
 def bytea(value):

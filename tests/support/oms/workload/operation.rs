@@ -1,15 +1,17 @@
 //! The steps of the business, each the body of one transaction.
 
+use serde::Serialize;
 use tokio_postgres::Error;
 
 use super::{
+    journal::Due,
     memory::{Customer, Effect, Memory},
     random::Random,
     session::Session,
 };
 
 /// What a transaction is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum Operation {
     /// An order with its lines, stock reserved, all in one transaction; now and then paid at once.
     Place,
@@ -53,6 +55,9 @@ const SHARES: &[(u64, Operation)] = &[
     (1, Operation::RenumberCustomer),
     (1, Operation::DeleteCustomer),
 ];
+
+const CUSTOMER_CHANGED: &str = "oms.CustomerChanged";
+const TOMBSTONE: &str = "walwright.Tombstone";
 
 /// Beyond this a writer changes the customers that it has.
 const CUSTOMERS_MAX: usize = 200;
@@ -114,9 +119,19 @@ impl Step<'_> {
         }
     }
 
+    /// The transaction calls for so many events, which show its request id.
+    pub(super) fn due(&mut self, event: &'static str, count: u64) {
+        self.due_with_mark(event, count, self.request.to_owned());
+    }
+
+    fn due_with_mark(&mut self, event: &'static str, count: u64, mark: String) {
+        self.session.tally.due.push(Due { event, count, mark });
+    }
+
     async fn extend(&mut self) -> Result<Effect, Error> {
         let Some(&order) = self.memory.placed.front() else { return Ok(Effect::Nothing) };
-        self.session
+        let lines = self
+            .session
             .execute(
                 "INSERT INTO order_lines (order_id, line_number, product_id, quantity, unit_price, tax_rate,
                                           gift_text, request_id)
@@ -128,6 +143,7 @@ impl Step<'_> {
                 &[&order, &self.request],
             )
             .await?;
+        self.due("oms.OrderLineAdded", lines);
         self.session
             .execute(
                 "UPDATE orders SET line_count = line_count + 1, total_amount = total_amount + 4.99, request_id = $2
@@ -175,7 +191,9 @@ impl Step<'_> {
             .await?;
         if let Some(customer) = self.memory.any_customer(self.random) {
             let number = &self.memory.customers[customer].number;
-            self.session.execute("UPDATE customers SET name = name WHERE customer_number = $1", &[number]).await?;
+            let touch = "UPDATE customers SET name = name WHERE customer_number = $1 RETURNING request_id";
+            let row = self.session.execute_returning(touch, &[number]).await?;
+            self.due_with_mark(CUSTOMER_CHANGED, 1, row.get(0));
         }
         Ok(Effect::Nothing)
     }
@@ -204,6 +222,7 @@ impl Step<'_> {
                 ],
             )
             .await?;
+        self.due(CUSTOMER_CHANGED, 1);
         Ok(Effect::CustomerCreated(Customer { number, id: row.get(0), ordered: false }))
     }
 
@@ -211,25 +230,31 @@ impl Step<'_> {
         let Some(customer) = self.memory.any_customer(self.random) else { return Ok(Effect::Nothing) };
         let number = &self.memory.customers[customer].number;
         let tier = *self.random.pick(&["STANDARD", "SILVER", "GOLD"]);
-        self.session
+        let changed = self
+            .session
             .execute(
                 "UPDATE customers SET tier = $2::text::customer_tier, newsletter = NOT newsletter, request_id = $3
                  WHERE customer_number = $1",
                 &[number, &tier, &self.request],
             )
             .await?;
+        self.due(CUSTOMER_CHANGED, changed);
         Ok(Effect::Nothing)
     }
 
     async fn renumber_customer(&mut self) -> Result<Effect, Error> {
         let Some(customer) = self.memory.any_customer(self.random) else { return Ok(Effect::Nothing) };
         let number = format!("R-{}", self.request);
-        self.session
+        let old_number = &self.memory.customers[customer].number;
+        let moved = self
+            .session
             .execute(
                 "UPDATE customers SET customer_number = $2, request_id = $3 WHERE customer_number = $1",
-                &[&self.memory.customers[customer].number, &number, &self.request],
+                &[old_number, &number, &self.request],
             )
             .await?;
+        self.due_with_mark(TOMBSTONE, moved, old_number.clone());
+        self.due(CUSTOMER_CHANGED, moved);
         Ok(Effect::Renumbered { customer, number })
     }
 
@@ -238,7 +263,8 @@ impl Step<'_> {
             return Ok(Effect::Nothing);
         };
         let number = &self.memory.customers[customer].number;
-        self.session.execute("DELETE FROM customers WHERE customer_number = $1", &[number]).await?;
+        let deleted = self.session.execute("DELETE FROM customers WHERE customer_number = $1", &[number]).await?;
+        self.due_with_mark(TOMBSTONE, deleted, number.clone());
         Ok(Effect::CustomerDeleted(customer))
     }
 

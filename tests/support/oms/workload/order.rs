@@ -19,7 +19,8 @@ impl Step<'_> {
         let warehouse = self.warehouse();
         let basket = self.basket();
         let order = self.insert_order(&self.memory.customers[customer].id, warehouse, &basket).await?;
-        self.session
+        let lines = self
+            .session
             .execute(
                 "INSERT INTO order_lines (order_id, line_number, product_id, quantity, unit_price, tax_rate, request_id)
                  SELECT $1, line.number, line.product, line.quantity, line.price::numeric, 19, $6
@@ -28,6 +29,8 @@ impl Step<'_> {
                 &[&order, &basket.numbers, &basket.products, &basket.quantities, &basket.prices, &self.request],
             )
             .await?;
+        self.due("oms.OrderPlaced", 1);
+        self.due("oms.OrderLineAdded", lines);
         self.reserve_stock(order, 1).await?;
         let paid = self.random.percent(15);
         if paid {
@@ -114,18 +117,22 @@ impl Step<'_> {
             )
             .await?;
         let payment: i64 = row.get(0);
-        self.session
+        let captured = self
+            .session
             .execute(
                 "UPDATE payments SET status = 'CAPTURED', captured_at = clock_timestamp() WHERE id = $1",
                 &[&payment],
             )
             .await?;
-        self.session
+        self.due("oms.PaymentCaptured", captured);
+        let paid = self
+            .session
             .execute(
                 "UPDATE orders SET status = 'PAID', paid_at = clock_timestamp(), request_id = $2 WHERE id = $1",
                 &[&order, &self.request],
             )
             .await?;
+        self.due("oms.OrderPaid", paid);
         Ok(())
     }
 
@@ -133,7 +140,8 @@ impl Step<'_> {
         let Some(&order) = self.memory.paid.front() else { return Ok(Effect::Nothing) };
         let carrier = *self.random.pick(&["DHL", "UPS", "GLS"]);
         let tracking = self.random.percent(80).then(|| format!("{:020}", self.random.next()));
-        self.session
+        let shipped = self
+            .session
             .execute(
                 "INSERT INTO shipments (order_id, warehouse_id, carrier, tracking_number, parcels, weight_kg,
                                         pickup_time, label_digest, request_id)
@@ -143,6 +151,7 @@ impl Step<'_> {
                 &[&order, &carrier, &tracking, &self.random.percent(50), &self.request],
             )
             .await?;
+        self.due("oms.OrderShipped", shipped);
         self.session
             .execute(
                 "UPDATE orders SET status = 'SHIPPED', shipped_at = clock_timestamp(), request_id = $2 WHERE id = $1",
@@ -161,7 +170,8 @@ impl Step<'_> {
             (None, None) => return Ok(Effect::Nothing),
         };
         let reason = self.random.percent(70).then_some("changed my mind");
-        self.session
+        let cancelled = self
+            .session
             .execute(
                 "UPDATE orders SET status = 'CANCELLED', cancelled_at = clock_timestamp(), cancel_reason = $2,
                                    request_id = $3
@@ -169,13 +179,15 @@ impl Step<'_> {
                 &[&order, &reason, &self.request],
             )
             .await?;
+        self.due("oms.OrderCancelled", cancelled);
         self.reserve_stock(order, -1).await?;
         self.refund(order).await?;
         Ok(effect)
     }
 
     async fn refund(&mut self, order: i64) -> Result<(), Error> {
-        self.session
+        let refunded = self
+            .session
             .execute(
                 "UPDATE payments SET status = 'REFUNDED', refunded_at = clock_timestamp(), refunded_amount = amount,
                                      request_id = $2
@@ -183,6 +195,7 @@ impl Step<'_> {
                 &[&order, &self.request],
             )
             .await?;
+        self.due("oms.PaymentRefunded", refunded);
         Ok(())
     }
 
@@ -198,6 +211,7 @@ impl Step<'_> {
             )
             .await?;
         let taken: i64 = row.get(0);
+        self.due("oms.ReturnReceived", 1);
         self.session
             .execute(
                 "INSERT INTO return_lines (return_id, product_id, quantity)

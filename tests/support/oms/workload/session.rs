@@ -4,25 +4,35 @@ use std::collections::HashMap;
 
 use tokio_postgres::{Client, Error, Row, Statement, types::ToSql};
 
+use super::journal::Due;
+
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// What a transaction has done so far; a savepoint that is rolled back brings an earlier one back.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    /// Row changes.
+    pub(super) rows: u64,
+    pub(super) due: Vec<Due>,
+}
 
 pub(super) struct Session {
     client: Client,
     statements: HashMap<&'static str, Statement>,
-    /// Row changes of the transaction so far.
-    pub(super) rows: u64,
+    /// Of the transaction under way.
+    pub(super) tally: Tally,
 }
 
 impl Session {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, statements: HashMap::new(), rows: 0 }
+        Self { client, statements: HashMap::new(), tally: Tally::default() }
     }
 
     /// Runs a statement and counts the rows that it changed.
     pub(super) async fn execute(&mut self, sql: &'static str, parameters: Parameters<'_>) -> Result<u64, Error> {
         let statement = self.prepared(sql).await?;
         let rows = self.client.execute(&statement, parameters).await?;
-        self.rows += rows;
+        self.tally.rows += rows;
         Ok(rows)
     }
 
@@ -34,7 +44,7 @@ impl Session {
     ) -> Result<Row, Error> {
         let statement = self.prepared(sql).await?;
         let row = self.client.query_one(&statement, parameters).await?;
-        self.rows += 1;
+        self.tally.rows += 1;
         Ok(row)
     }
 
@@ -43,15 +53,15 @@ impl Session {
         self.client.batch_execute(sql).await
     }
 
-    /// BEGIN and the first statement in one round trip.
-    pub(super) async fn begin(&mut self, first: &'static str, parameters: Parameters<'_>) -> Result<(), Error> {
-        self.rows = 0;
+    /// BEGIN and the first statement, which changes one row and returns something, in one round trip.
+    pub(super) async fn begin(&mut self, first: &'static str, parameters: Parameters<'_>) -> Result<Row, Error> {
+        self.tally = Tally::default();
         let statement = self.prepared(first).await?;
         let (begun, done) =
-            tokio::join!(biased; self.client.batch_execute("BEGIN"), self.client.execute(&statement, parameters));
+            tokio::join!(biased; self.client.batch_execute("BEGIN"), self.client.query_one(&statement, parameters));
         begun?;
-        self.rows += done?;
-        Ok(())
+        self.tally.rows += 1;
+        done
     }
 
     async fn prepared(&mut self, sql: &'static str) -> Result<Statement, Error> {

@@ -7,6 +7,8 @@ use tokio_postgres::Error;
 
 use super::{memory::Effect, operation::Step};
 
+const ADJUSTED: &str = "oms.InventoryAdjusted";
+
 impl Step<'_> {
     /// Reserves what the order's lines ask for (1), or sets it free (-1).
     pub(super) async fn reserve_stock(&mut self, order: i64, direction: i32) -> Result<(), Error> {
@@ -27,7 +29,8 @@ impl Step<'_> {
 
     /// Takes an order's goods off the shelf and its reservation with them (-1), or puts them back (1).
     pub(super) async fn move_stock(&mut self, order: i64, direction: i32, reason: &str) -> Result<(), Error> {
-        self.session
+        let moved = self
+            .session
             .execute(
                 "WITH held AS (
                      SELECT s.warehouse_id, s.product_id, l.quantity
@@ -42,6 +45,7 @@ impl Step<'_> {
                 &[&order, &direction, &reason, &self.request],
             )
             .await?;
+        self.due(ADJUSTED, moved);
         self.session
             .execute(
                 "INSERT INTO stock_movements (warehouse_id, product_id, quantity, reason, request_id)
@@ -85,6 +89,7 @@ impl Step<'_> {
                 &[&warehouse, &first, &quantities, &reason, &self.request],
             )
             .await?;
+        self.due(ADJUSTED, quantities.iter().filter(|quantity| **quantity != 0).count() as u64);
         self.session
             .execute(
                 "INSERT INTO stock_movements (warehouse_id, product_id, quantity, reason, request_id)

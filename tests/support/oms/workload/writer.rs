@@ -10,11 +10,11 @@ use tokio_postgres::{Config, Error, NoTls, error::SqlState};
 
 use super::{
     Progress,
-    journal::{Entry, Outcome, request_id},
+    journal::{Entry, Outcome},
     memory::{Effect, Memory},
     operation::{Operation, Step, draw},
     random::Random,
-    session::Session,
+    session::{Session, Tally},
 };
 
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
@@ -23,8 +23,10 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 const LAST_ATTEMPTS_MAX: u32 = 200;
 
 /// The witness comes first: whoever inserts the same id later waits until this transaction has ended.
-const WITNESS: &str = "INSERT INTO requests (id, operation) VALUES ($1, $2)";
+const WITNESS: &str = "INSERT INTO requests (id, operation) VALUES ($1, $2) RETURNING txid_current()";
 const WITNESS_AGAIN: &str = "INSERT INTO requests (id, operation) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+/// NULL for an xid that the server, after a crash, does not know to have handed out.
+const STATUS: &str = "SELECT CASE WHEN $1 < txid_snapshot_xmax(txid_current_snapshot()) THEN txid_status($1) END";
 
 pub(super) struct Writer {
     seed: u64,
@@ -41,8 +43,15 @@ pub(super) struct Writer {
 struct Pending {
     operation: Operation,
     effect: Effect,
-    rows: u64,
-    commit_sent: bool,
+    tally: Tally,
+    /// Once the commit is sent.
+    xid: Option<i64>,
+}
+
+impl Pending {
+    fn new(operation: Operation) -> Self {
+        Self { operation, effect: Effect::Nothing, tally: Tally::default(), xid: None }
+    }
 }
 
 /// How a transaction meets its end, and what happens on the way.
@@ -124,7 +133,7 @@ impl Writer {
         while schedule.next().await {
             if let Err(error) = self.transaction(session).await {
                 fail_unless_transient(&error);
-                if self.pending.as_ref().is_some_and(|pending| pending.commit_sent) {
+                if self.pending.as_ref().is_some_and(|pending| pending.xid.is_some()) {
                     return Err(error);
                 }
                 session.control("ROLLBACK").await?;
@@ -137,9 +146,9 @@ impl Writer {
     async fn transaction(&mut self, session: &mut Session) -> Result<(), Error> {
         self.sequence += 1;
         let operation = draw(&mut self.random, &self.memory);
-        self.pending = Some(Pending { operation, effect: Effect::Nothing, rows: 0, commit_sent: false });
-        let request = request_id(self.seed, self.number, self.sequence);
-        session.begin(WITNESS, &[&request, &format!("{operation:?}")]).await?;
+        self.pending = Some(Pending::new(operation));
+        let request = self.request();
+        let xid = session.begin(WITNESS, &[&request, &format!("{operation:?}")]).await?.get(0);
         let course = self.course();
         let effect = self.follow(session, &request, operation, course).await?;
         if course == Course::RolledBack {
@@ -147,7 +156,7 @@ impl Writer {
             self.end(Outcome::Aborted);
             return Ok(());
         }
-        self.pending = Some(Pending { operation, effect, rows: session.rows, commit_sent: true });
+        self.pending = Some(Pending { operation, effect, tally: session.tally.clone(), xid: Some(xid) });
         session.control("COMMIT").await?;
         self.end(Outcome::Committed);
         Ok(())
@@ -177,9 +186,9 @@ impl Writer {
             Course::Released => step.session.control("SAVEPOINT work").await?,
             Course::Detour => {
                 step.session.control("SAVEPOINT detour").await?;
-                let rows = step.session.rows;
+                let tally = step.session.tally.clone();
                 step.perform(other).await?;
-                step.session.rows = rows;
+                step.session.tally = tally;
                 step.session.control("ROLLBACK TO SAVEPOINT detour").await?;
             }
             Course::Stumble => {
@@ -196,22 +205,28 @@ impl Writer {
         Ok(effect)
     }
 
-    /// Looks for the witness of a transaction whose commit was not answered.
+    /// Looks for the witness of a transaction whose commit was not answered, once that transaction has ended.
     async fn resolve(&mut self, session: &mut Session) -> Result<(), Error> {
-        if self.pending.is_none() {
-            return Ok(());
-        }
-        let request = request_id(self.seed, self.number, self.sequence);
+        let Some(Pending { xid, .. }) = self.pending else { return Ok(()) };
+        let request = self.request();
         session.control("BEGIN").await?;
         let inserted = session.execute(WITNESS_AGAIN, &[&request, &"resolve"]).await?;
+        let status: Option<String> = session.execute_returning(STATUS, &[&xid]).await?.get(0);
         session.control("ROLLBACK").await?;
-        self.end(if inserted == 0 { Outcome::Committed } else { Outcome::Aborted });
+        let committed = inserted == 0;
+        assert!(!committed || status.as_deref() == Some("committed"), "{request} is there, but {xid:?} is {status:?}");
+        self.end(if committed { Outcome::Committed } else { Outcome::Aborted });
         Ok(())
+    }
+
+    /// The request id of the latest transaction.
+    fn request(&self) -> String {
+        format!("s{:x}w{}-{}", self.seed, self.number, self.sequence)
     }
 
     /// A server that never saw the COMMIT rolls back when its client is gone.
     fn end_if_certain(&mut self) {
-        if self.pending.as_ref().is_some_and(|pending| !pending.commit_sent) {
+        if self.pending.as_ref().is_some_and(|pending| pending.xid.is_none()) {
             self.end(Outcome::Aborted);
         }
     }
@@ -219,13 +234,15 @@ impl Writer {
     fn end(&mut self, outcome: Outcome) {
         let Some(pending) = self.pending.take() else { return };
         let committed = outcome == Outcome::Committed;
-        let rows = if committed { pending.rows } else { 0 };
+        let Tally { rows, due } = if outcome == Outcome::Aborted { Tally::default() } else { pending.tally };
         self.entries.push(Entry {
+            request: self.request(),
             writer: self.number,
             sequence: self.sequence,
             operation: pending.operation,
             outcome,
             rows,
+            due,
         });
         if committed {
             self.progress.add(rows);
