@@ -38,6 +38,9 @@ impl Monitor {
         // What was written before the last look and is not yet behind us is lag; what came since may be on its way.
         let behind = if self.inflight.is_idle() { stream.received_wal_end() } else { stream.confirmed() };
         self.metrics.lag_bytes(self.server_end.bytes_since(behind));
+        if self.inflight.is_idle() && behind >= end {
+            self.metrics.known();
+        }
         self.server_end = end;
         if let Some(slot) = &slot {
             self.metrics.slot(slot.retained_bytes.unwrap_or(0), slot.wal_status.as_deref());

@@ -76,8 +76,9 @@ pub(super) fn run(session: Session, stop: &Stop) -> Result<End> {
     end(stream, intake_stopper, assembling, committing, watched, stopped)
 }
 
-/// Waits for the stop or the first end, and lets the monitor look now and then.
+/// Waits for the stop or the first end, and lets the monitor look at once and now and then.
 fn watch(monitor: &mut Monitor, stream: &Stream, any_ended: &Receiver<()>, stop: &Stop) -> Result<()> {
+    monitor.look(stream)?;
     loop {
         select! {
             recv(any_ended) -> _ => return Ok(()),

@@ -28,6 +28,7 @@ pub(super) fn supervise(connector: &mut Connector, stop: &Stop) {
             Ok(End::Stopped) => break,
             Err(error) => error.at(At::connector(connector.name())),
         };
+        connector.metrics().unknown();
         let committed = connector.metrics().commits() > commits;
         match retries.judge(&error, begun.elapsed(), committed, random()) {
             Some(pause) => {

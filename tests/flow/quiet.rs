@@ -77,6 +77,20 @@ fn filtered_changes_do_not_hold_the_slot_back() -> Result<()> {
     scene.finish(daemon)
 }
 
+/// Alerts look at the lag: what does not stream may not seem to have none.
+#[test]
+fn a_halted_connector_tells_of_its_lag() -> Result<()> {
+    let scene = Scene::new("haltedlag")?;
+    let mut daemon = scene.open()?;
+    scene.insert(1, 1)?;
+    scene.wait_metric(&daemon, "walwright_changes_published_total", &[], |count| count == 1.0)?;
+    scene.wait_metric(&daemon, "walwright_lag_seconds", &[], |seconds| seconds == 0.0)?;
+    scene.sql()?.batch("TRUNCATE orders")?;
+    scene.cause(&mut daemon, "unmapped", "halted")?;
+    scene.wait_metric(&daemon, "walwright_lag_seconds", &[], |seconds| seconds > 0.5)?;
+    scene.watched()
+}
+
 fn sandbox() -> Result<Arc<Sandbox>> {
     Ok(Arc::new(Sandbox::new()?))
 }

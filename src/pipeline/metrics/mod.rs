@@ -67,6 +67,8 @@ pub struct ConnectorMetrics {
     unnamed_columns: IntGaugeVec,
     /// Commit time of the oldest transaction that is not checkpointed, server clock; `i64::MIN` when idle.
     oldest_us: AtomicI64,
+    /// Since when it is unknown what the server has committed, our clock; `i64::MIN` while a stream keeps up with it.
+    unknown_us: AtomicI64,
 }
 
 /// Seconds from 0.5 ms to a minute.
@@ -178,6 +180,7 @@ impl Metrics {
             wal_status: self.wal_status.clone(),
             unnamed_columns: self.unnamed_columns.clone(),
             oldest_us: AtomicI64::new(IDLE),
+            unknown_us: AtomicI64::new(now_us()),
         }
     }
 
@@ -210,6 +213,7 @@ impl ConnectorMetrics {
         self.group_transactions.observe(tally.transactions.len() as f64);
         self.group_bytes.observe(bytes as f64);
         self.checkpoint(next_lsn);
+        self.known();
         let now = now_us();
         for transaction in &tally.transactions {
             self.commit_to_ack.observe(seconds_between(transaction.commit_us, now));
@@ -233,6 +237,18 @@ impl ConnectorMetrics {
         self.oldest_us.store(commit_us.unwrap_or(IDLE), Ordering::Relaxed);
     }
 
+    /// The stream is gone: what the server commits from now on is not seen.
+    pub(super) fn unknown(&self) {
+        if self.unknown_us.load(Ordering::Relaxed) == IDLE {
+            self.unknown_us.store(now_us(), Ordering::Relaxed);
+        }
+    }
+
+    /// The stream delivers again, or there is nothing to deliver.
+    pub(super) fn known(&self) {
+        self.unknown_us.store(IDLE, Ordering::Relaxed);
+    }
+
     /// WAL bytes between the server's end and what is published.
     pub(super) fn lag_bytes(&self, bytes: u64) {
         self.lag_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -249,8 +265,9 @@ impl ConnectorMetrics {
 
     /// Refreshes what depends on the time of the scrape.
     pub fn refresh(&self) {
-        let oldest = self.oldest_us.load(Ordering::Relaxed);
-        self.lag_seconds.set(if oldest == IDLE { 0.0 } else { seconds_between(oldest, now_us()) });
+        let since = [&self.oldest_us, &self.unknown_us].map(|since| since.load(Ordering::Relaxed));
+        let oldest = since.into_iter().filter(|since| *since != IDLE).min();
+        self.lag_seconds.set(oldest.map_or(0.0, |oldest| seconds_between(oldest, now_us())));
     }
 
     /// A failure is tried again.
