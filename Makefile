@@ -1,13 +1,13 @@
 # SECONDS, CYCLES and SEED are handed on: make demo SECONDS=60, make torture CYCLES=200 SEED=7
-.PHONY: demo test test-full torture bench serve build deps lint clean
+.PHONY: demo test test-full torture bench serve build deps deps-test lint clean
 
 demo: deps
 	@deploy/drive.sh demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
-test: deps
+test: deps-test
 	@.ci/stages.sh
 
-test-full: deps
+test-full: deps-test
 	@.ci/stages.sh full
 
 torture: deps
@@ -28,6 +28,9 @@ build: deps
 
 deps:
 	@deploy/install-deps.sh
+
+deps-test:
+	@deploy/install-deps.sh test
 
 lint:
 	cargo fmt --check

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what Walwright's build, tests and demo need beside Rust, as Debian packages. Does nothing where all is there;
-# without root it prints the one line to run.
+# Installs what Walwright's build and demo need beside Rust, as Debian packages, and with the argument `test` what its
+# tests need. Does nothing where all is there; without root it prints the one line to run.
 set -eu
 
 missing=
@@ -39,6 +39,7 @@ need maven has mvn
 need nodejs has node
 need npm has npm
 need "python3 python3-venv" python3 -c 'import ensurepip, venv'
+[ "${1:-}" != test ] || need prometheus has promtool
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 
 [ -n "$missing" ] || exit 0

@@ -33,6 +33,11 @@ macro_rules! kinds {
                 match self { $(Kind::$kind => Disposition::$disposition,)+ }
             }
 
+            /// What has happened, in a sentence.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Kind::$kind => concat!($($doc),+).trim_ascii(),)+ }
+            }
+
             /// What a person can do about it.
             pub fn remedy(self) -> &'static str {
                 match self { $(Kind::$kind => $remedy,)+ }
@@ -142,6 +147,34 @@ impl fmt::Display for Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the reference says of each kind is what the program says. `WALWRIGHT_WRITE_DOCS=1` adds what is missing.
+    #[test]
+    fn the_reference_has_a_section_for_each_kind() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
+        let mut page = std::fs::read_to_string(file).unwrap();
+        let mut missing = Vec::new();
+        for kind in Kind::ALL {
+            let does = match kind.disposition() {
+                Disposition::Retry => "tries again by itself",
+                Disposition::Halt => "halts",
+                Disposition::Bug => "halts; this is a bug",
+            };
+            let (meaning, remedy) = (kind.meaning(), kind.remedy());
+            let section = format!("## {kind}\n\n{meaning} The connector **{does}**.\n\nTo do: {remedy}.\n");
+            if !page.contains(&section) {
+                missing.push(section);
+            }
+        }
+        if std::env::var_os("WALWRIGHT_WRITE_DOCS").is_some() {
+            missing.iter().for_each(|section| page.push_str(&format!("\n{section}")));
+            std::fs::write(file, &page).unwrap();
+        }
+        assert!(missing.is_empty(), "docs/errors.md lacks, or says otherwise: {}", missing.join("\n"));
+        let sections = page.lines().filter_map(|line| line.strip_prefix("## ")).filter(|title| !title.contains(' '));
+        let unknown: Vec<_> = sections.filter(|title| Kind::ALL.iter().all(|kind| kind.name() != *title)).collect();
+        assert!(unknown.is_empty(), "docs/errors.md has sections for no kind: {unknown:?}");
+    }
 
     #[test]
     fn names_are_unique_and_remedies_are_sentences() {
