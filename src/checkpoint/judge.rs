@@ -55,9 +55,11 @@ pub struct Facts<'a> {
 pub enum Verdict {
     /// Write an intent, create the slot, write its consistent point as the first checkpoint.
     FirstStart,
-    /// A crash between creating the slot and the first checkpoint: drop the slot, then as at a first start.
+    /// A slot of ours that never got its first checkpoint is lost: drop it, then as at a first start.
     StartOver,
-    /// Use the slot that someone else made, from its confirmed position.
+    /// Use the slot that is there, from its confirmed position: someone made it for us, or a crash came between creating
+    /// it and the first checkpoint. (To drop it in the second case would be a danger to whoever takes over meanwhile:
+    /// Postgres knows no fence.)
     Adopt,
     /// Stream from the checkpoint.
     Stream,
@@ -80,18 +82,22 @@ pub fn judge(facts: &Facts<'_>) -> Result<Verdict> {
 fn judge_new(facts: &Facts<'_>) -> Result<Verdict> {
     let Some(slot) = facts.slot else { return Ok(Verdict::FirstStart) };
     usable(facts, slot)?;
-    if facts.adopt_slot {
+    let ours = intended(facts);
+    if ours && !facts.adopt_slot && slot.lost.is_some() {
+        return Ok(Verdict::StartOver);
+    }
+    if ours || facts.adopt_slot {
         present(facts, slot)?;
         return Ok(Verdict::Adopt);
     }
-    let ours = facts
-        .intent
-        .is_some_and(|intent| intent.slot == facts.slot_name && intent.system_identifier == facts.system_identifier);
-    if ours {
-        return Ok(Verdict::StartOver);
-    }
     let detail = format!("slot {} exists, but this connector has no checkpoint and did not create it", facts.slot_name);
     Err(Error::new(Kind::SlotForeign, detail))
+}
+
+/// Whether this connector set out to create the slot.
+pub fn intended(facts: &Facts<'_>) -> bool {
+    let ours = |intent: &Intent| intent.slot == facts.slot_name && intent.system_identifier == facts.system_identifier;
+    facts.intent.is_some_and(ours)
 }
 
 fn judge_system(facts: &Facts<'_>, checkpoint: &Checkpoint) -> Result<()> {

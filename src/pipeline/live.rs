@@ -103,7 +103,7 @@ fn kafka(connector: &Connector, note: &mut impl FnMut(&str, Result<String>)) -> 
 }
 
 fn database(connector: &Connector, state: Option<&State>, note: &mut impl FnMut(&str, Result<String>)) {
-    let source = match Source::open(connector) {
+    let mut source = match Source::open(connector) {
         Ok(source) => source,
         Err(error) => return note("database", Err(error)),
     };
@@ -205,8 +205,8 @@ fn checkpoint(process: &Process, plan: &Plan) -> Result<State> {
 fn intention(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::FirstStart => "the first start: the slot will be created",
-        Verdict::StartOver => "a first start was cut off: its slot will be dropped and created anew",
-        Verdict::Adopt => "the slot will be adopted at its confirmed position",
+        Verdict::StartOver => "a first start was cut off and its slot is lost: it will be dropped and created anew",
+        Verdict::Adopt => "the slot that is there will be used, from its confirmed position",
         Verdict::Stream => "streaming goes on from the checkpoint",
     }
 }

@@ -28,6 +28,8 @@ mod recovery;
 mod relations;
 mod session;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod source;
 mod start;
 mod supervisor;

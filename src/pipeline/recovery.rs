@@ -3,9 +3,9 @@
 //! What they need of the world is the trait `World`: `start` is the real one, the simulation has its own. So what is
 //! simulated is what runs.
 
-use crate::checkpoint::judge::{Facts, SlotFacts, TimelineSwitch, Verdict, judge};
+use crate::checkpoint::judge::{Facts, SlotFacts, TimelineSwitch, Verdict, intended, judge};
 use crate::checkpoint::record::{CHECKPOINT, Checkpoint, INTENT, Intent, State, TAKEOVER};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Disposition, Error, Kind, Result};
 use crate::model::Lsn;
 
 use super::ownership::Owner;
@@ -83,55 +83,98 @@ pub(super) fn start<W: World>(world: &mut W) -> Result<Option<Started<W>>> {
     world.owner().claim(state.takeover.as_ref())?;
     let takeover = world.owner().takeover().to_json()?;
     world.write(&mut fenced, &[(TAKEOVER, Some(&takeover))])?;
+    match behind_the_fence(world, source, &mut fenced, state) {
+        Ok(streaming) => Ok(streaming.map(|(checkpoint, stream)| Started { checkpoint, fenced, stream })),
+        Err(error) if error.disposition() == Disposition::Halt => {
+            // An instance that took over meanwhile may have moved what was looked at. Then this is refused, and no halt.
+            world.write(&mut fenced, &[(TAKEOVER, Some(&takeover))])?;
+            Err(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Judges again, does what the start table says, and streams.
+fn behind_the_fence<W: World>(
+    world: &mut W,
+    mut source: W::Source,
+    fenced: &mut W::Fenced,
+    state: State,
+) -> Result<Option<(Checkpoint, W::Stream)>> {
     let facts = world.facts(&mut source)?;
     let verdict = facts.judge(&state)?;
     facts.refuse_held_slot()?;
-    let Some(checkpoint) = position(world, verdict, &facts, &mut source, &mut fenced, state.checkpoint)? else {
-        return Ok(None);
+    let base = world.base(&facts, state.checkpoint.as_ref())?;
+    let checkpoint = match (verdict, &state.checkpoint) {
+        (Verdict::Stream, Some(old)) => {
+            let (epoch, next_lsn, partial) = (old.epoch, old.next_lsn, old.partial);
+            Checkpoint { epoch, next_lsn, partial, ..base }
+        }
+        (Verdict::Stream, None) => return Err(Error::new(Kind::Bug, "the start table streams without a checkpoint")),
+        (Verdict::Adopt, _) => first_checkpoint(world, fenced, base, facts.slot_position()?)?,
+        (Verdict::FirstStart | Verdict::StartOver, _) => {
+            if verdict == Verdict::StartOver {
+                world.drop_slot(&mut source)?;
+            }
+            let Some(next_lsn) = create_slot(world, &facts, &mut source, fenced, &state)? else { return Ok(None) };
+            first_checkpoint(world, fenced, base, next_lsn)?
+        }
     };
     let mut stream = world.stream(source, checkpoint.next_lsn)?;
     refuse_slot_ahead(world.confirmed(&mut stream)?, checkpoint.next_lsn, &facts.slot_name)?;
-    Ok(Some(Started { checkpoint, fenced, stream }))
+    Ok(Some((checkpoint, stream)))
 }
 
-/// Does what the start table says and returns where to stream from; None: the stop came first.
-fn position<W: World>(
+/// Creates the slot, behind an intent that says whose it is. None: the stop came first.
+fn create_slot<W: World>(
     world: &mut W,
-    verdict: Verdict,
     facts: &SourceFacts,
     source: &mut W::Source,
     fenced: &mut W::Fenced,
-    recorded: Option<Checkpoint>,
-) -> Result<Option<Checkpoint>> {
-    let base = world.base(facts, recorded.as_ref())?;
-    match (verdict, recorded) {
-        (Verdict::Stream, Some(old)) => {
-            let (epoch, next_lsn, partial) = (old.epoch, old.next_lsn, old.partial);
-            return Ok(Some(Checkpoint { epoch, next_lsn, partial, ..base }));
-        }
-        (Verdict::Stream, None) => return Err(Error::new(Kind::Bug, "the start table streams without a checkpoint")),
-        (Verdict::Adopt, _) => {
-            let slot = facts.slot.as_ref().filter(|slot| slot.confirmed_flush > Lsn(0));
-            let slot = slot.ok_or_else(|| Error::new(Kind::Bug, "a slot without a position was to be adopted"))?;
-            let checkpoint = Checkpoint { next_lsn: slot.confirmed_flush, ..base };
-            world.write(fenced, &[(CHECKPOINT, Some(&checkpoint.to_json()?))])?;
-            return Ok(Some(checkpoint));
-        }
-        (Verdict::StartOver, _) => world.drop_slot(source)?,
-        (Verdict::FirstStart, _) => {}
-    }
+    state: &State,
+) -> Result<Option<Lsn>> {
     let intent = Intent::new(&facts.slot_name, &facts.system_identifier).to_json()?;
     world.write(fenced, &[(INTENT, Some(&intent))])?;
-    let Some(next_lsn) = world.create_slot(source)? else { return Ok(None) };
+    match world.create_slot(source) {
+        // The request of an earlier owner has come late: the slot is as good as one of our own.
+        Err(error) if error.kind() == Kind::SlotForeign && facts.intended(state) => {
+            let facts = world.facts(source)?;
+            facts.refuse_held_slot()?;
+            facts.slot_position().map(Some)
+        }
+        // The server has refused: a slot of that name that appears later is someone else's.
+        Err(error) if !matches!(error.kind(), Kind::PostgresUnreachable | Kind::PostgresNotReady) => {
+            world.write(fenced, &[(INTENT, None)])?;
+            Err(error)
+        }
+        created => created,
+    }
+}
+
+fn first_checkpoint<W: World>(
+    world: &mut W,
+    fenced: &mut W::Fenced,
+    base: Checkpoint,
+    next_lsn: Lsn,
+) -> Result<Checkpoint> {
     let checkpoint = Checkpoint { next_lsn, ..base };
     world.write(fenced, &[(CHECKPOINT, Some(&checkpoint.to_json()?)), (INTENT, None)])?;
-    Ok(Some(checkpoint))
+    Ok(checkpoint)
 }
 
 impl SourceFacts {
     /// Judges by the start table.
     pub(super) fn judge(&self, state: &State) -> Result<Verdict> {
-        judge(&Facts {
+        judge(&self.with(state))
+    }
+
+    /// Whether this connector had set out to create the slot.
+    fn intended(&self, state: &State) -> bool {
+        intended(&self.with(state))
+    }
+
+    fn with<'a>(&'a self, state: &'a State) -> Facts<'a> {
+        Facts {
             slot_name: &self.slot_name,
             slot: self.slot.as_ref(),
             checkpoint: state.checkpoint.as_ref(),
@@ -141,7 +184,14 @@ impl SourceFacts {
             flush_lsn: self.flush_lsn,
             history: &self.history,
             adopt_slot: self.adopt_slot,
-        })
+        }
+    }
+
+    /// Where the slot stands.
+    fn slot_position(&self) -> Result<Lsn> {
+        let slot = self.slot.as_ref().filter(|slot| slot.confirmed_flush > Lsn(0));
+        let unready = || Error::new(Kind::SlotHeld, format!("slot {} is not ready: someone creates it", self.slot_name));
+        slot.map(|slot| slot.confirmed_flush).ok_or_else(unready)
     }
 
     /// The same before the fence, so that a daemon pointed at the wrong server does not fence the right one. The state is

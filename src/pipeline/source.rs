@@ -16,7 +16,7 @@ use crate::connector::Plan;
 use crate::error::{Error, Result};
 use crate::model::{ColumnType, Lsn, Relation, ReplicaIdentity};
 use crate::source::preflight::{self, PublicationState, ServerState, SlotState};
-use crate::source::{Replication, SourceSettings, Sql, SystemIdentity, catalog};
+use crate::source::{self, Replication, SourceSettings, Sql, SystemIdentity, catalog};
 
 /// Everything that was learned.
 pub(super) struct Source {
@@ -42,10 +42,7 @@ impl Source {
         let server = handle.block_on(preflight::server(&sql))?;
         preflight::check_server(&server)?;
         let mut replication = Replication::connect(&settings)?;
-        let identity = replication.identify_system()?;
-        let history = if identity.timeline > 1 { replication.timeline_history(identity.timeline)? } else { Vec::new() };
-        let history =
-            history.iter().map(|switch| TimelineSwitch { timeline: switch.timeline, switch_lsn: switch.at }).collect();
+        let (identity, history) = identify(&mut replication)?;
         let publication = handle.block_on(preflight::publication(&sql, &settings.publication))?;
         Ok(Source { settings, sql, server, replication, identity, handle, adopt_slot, history, publication })
     }
@@ -74,8 +71,9 @@ impl Source {
         Ok(findings)
     }
 
-    /// What the source is now: the slot is asked for anew.
-    pub(super) fn facts(&self) -> Result<SourceFacts> {
+    /// What the source is now: server and slot are asked anew, since a checkpoint may be newer than the connection.
+    pub(super) fn facts(&mut self) -> Result<SourceFacts> {
+        (self.identity, self.history) = identify(&mut self.replication)?;
         let slot = self.handle.block_on(preflight::slot(&self.sql, &self.settings.slot))?;
         Ok(SourceFacts {
             slot_name: self.settings.slot.clone(),
@@ -90,7 +88,7 @@ impl Source {
     }
 
     pub(super) fn drop_slot(&mut self) -> Result<()> {
-        tracing::warn!(slot = self.settings.slot, "dropping the slot of a first start that was cut off");
+        tracing::warn!(slot = self.settings.slot, "dropping the lost slot of a first start that was cut off");
         self.replication.drop_slot(&self.settings.slot)
     }
 
@@ -114,6 +112,13 @@ impl Source {
             created => created.map(Some),
         }
     }
+}
+
+fn identify(replication: &mut Replication) -> Result<(SystemIdentity, Vec<TimelineSwitch>)> {
+    let identity = replication.identify_system()?;
+    let history = if identity.timeline > 1 { replication.timeline_history(identity.timeline)? } else { Vec::new() };
+    let switch = |switch: &source::TimelineSwitch| TimelineSwitch { timeline: switch.timeline, switch_lsn: switch.at };
+    Ok((identity, history.iter().map(switch).collect()))
 }
 
 fn slot_facts(slot: &SlotState, database: &str) -> SlotFacts {

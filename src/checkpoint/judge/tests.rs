@@ -59,14 +59,14 @@ fn neither_slot_nor_checkpoint_is_a_first_start() {
 }
 
 #[test]
-fn our_own_slot_without_a_checkpoint_starts_over() {
+fn our_own_slot_without_a_checkpoint_is_used_or_if_it_is_lost_dropped() {
     let (slot, intent) = (slot(NEXT), Intent::new("walwright_oms", SYSTEM));
     let crashed = Facts { intent: Some(&intent), ..facts(Some(&slot), None) };
-    assert_eq!(judge(&crashed).unwrap(), Verdict::StartOver);
-    // Whose slot it is cannot be told when adoption was asked for: it is not dropped.
-    assert_eq!(judge(&Facts { adopt_slot: true, ..crashed.clone() }).unwrap(), Verdict::Adopt);
+    assert_eq!(judge(&crashed).unwrap(), Verdict::Adopt);
     let lost = SlotFacts { lost: Some("rows_removed".to_owned()), ..slot.clone() };
     assert_eq!(judge(&Facts { slot: Some(&lost), ..crashed.clone() }).unwrap(), Verdict::StartOver);
+    // Whose slot it is cannot be told when adoption was asked for: it is not dropped.
+    assert_halt(&Facts { slot: Some(&lost), adopt_slot: true, ..crashed.clone() }, Kind::SlotLost, "rows_removed");
     let foreign = SlotFacts { mismatch: Some("its plugin is test_decoding".to_owned()), ..slot.clone() };
     assert_halt(&Facts { slot: Some(&foreign), ..crashed }, Kind::SlotMismatch, "its plugin is test_decoding");
 }

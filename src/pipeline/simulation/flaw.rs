@@ -1,0 +1,54 @@
+//! Mistakes in the protocol that the simulation must find.
+
+/// One mistake, made by the simulated world on the product's behalf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// Replay drops a commit that starts at `next_lsn`.
+    ComparesInclusively,
+    /// The slot is told before Kafka has committed.
+    ConfirmsBeforeCommit,
+    /// A keepalive's position is confirmed whatever is in flight.
+    ConfirmsKeepalives,
+    /// The checkpoint topic is read first, then the others are fenced.
+    FencesAfterReading,
+    /// Only the control id is taken over.
+    LeavesDataIdUnfenced,
+    /// The checkpoint has a transaction of its own, behind that of the records.
+    CheckpointApart,
+    /// The commit does not wait for the deliveries.
+    CommitsUndelivered,
+    /// A slot is created with nothing that says whose it is.
+    WritesNoIntent,
+    /// A split transaction is replayed from its beginning.
+    ForgetsThePart,
+    /// The checkpoint is not read again behind the fence.
+    ReadsOnce,
+    /// After a failure the position is taken from memory, as if a commit that failed had no effect.
+    TrustsItsMemory,
+    /// The server's flush position is not asked anew behind the fence.
+    RemembersTheFlushPosition,
+    /// A starter gives way to a takeover record that was there before it.
+    GivesWayToThePast,
+    /// A keepalive inside of a transaction moves the position.
+    BelievesKeepalives,
+}
+
+impl Flaw {
+    /// All, with their names.
+    pub(super) const ALL: &'static [(Flaw, &'static str)] = &[
+        (Flaw::ComparesInclusively, "compares inclusively"),
+        (Flaw::ConfirmsBeforeCommit, "confirms before the commit"),
+        (Flaw::ConfirmsKeepalives, "confirms keepalives with work in flight"),
+        (Flaw::FencesAfterReading, "fences after reading"),
+        (Flaw::LeavesDataIdUnfenced, "leaves the data id unfenced"),
+        (Flaw::CheckpointApart, "checkpoint in a transaction of its own"),
+        (Flaw::CommitsUndelivered, "commits with a delivery outstanding"),
+        (Flaw::WritesNoIntent, "writes no intent"),
+        (Flaw::ForgetsThePart, "forgets the published part of a split transaction"),
+        (Flaw::ReadsOnce, "does not read again behind the fence"),
+        (Flaw::TrustsItsMemory, "takes a failed commit for one without effect"),
+        (Flaw::RemembersTheFlushPosition, "judges by an old flush position"),
+        (Flaw::GivesWayToThePast, "gives way to a takeover record from before"),
+        (Flaw::BelievesKeepalives, "moves on with a keepalive inside of a transaction"),
+    ];
+}

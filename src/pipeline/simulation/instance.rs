@@ -1,0 +1,466 @@
+//! An instance: the product's supervisor rules, start, committer and assembler over the simulated world.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::RecvTimeoutError;
+
+use super::flaw::Flaw;
+use super::kafka::{CHECKPOINTS, CONTROL, DATA, Record, TRANSACTION_TIMEOUT};
+use super::node::{Node, refused, told, unreachable};
+use super::postgres::{Message, Refused};
+use super::cluster::On;
+use super::{fixture, wire};
+use crate::checkpoint::judge::SlotFacts;
+use crate::checkpoint::ledger::Ledger;
+use crate::checkpoint::record::{CHECKPOINT, Checkpoint, Delivery, State};
+use crate::error::{Error, Kind, Result};
+use crate::model::{Batch, Lsn};
+use crate::pipeline::assembler::Assembler;
+use crate::pipeline::committer::{Committer, CommitterSettings};
+use crate::pipeline::lane::Lane;
+use crate::pipeline::ownership::Owner;
+use crate::pipeline::recovery::{self, SourceFacts, Started, World};
+use crate::pipeline::supervisor::Retries;
+use crate::pipeline::unit::{Tally, Unit, UnitKind};
+use crate::publish::Progress;
+
+/// As `start::KAFKA_STEP`.
+const STEP: Duration = Duration::from_secs(20);
+/// As `session::LARGE_SILENCE`.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// One life: attempts until it dies or halts, as `supervisor::supervise`.
+pub(super) fn live(node: Node<'_>) {
+    let mut owner = Owner::new(node.name());
+    let flaw = node.cell.borrow().scope.flaw;
+    if flaw == Some(Flaw::GivesWayToThePast) {
+        owner.claim(None).unwrap();
+    }
+    let mut memory = None;
+    let mut retries = Retries::default();
+    let mut attempts = 0;
+    loop {
+        let (begun, commits) = (node.now(), node.world().nodes[node.id].commits);
+        let error = attempt(node, &mut owner, &mut memory);
+        if node.is_dead() {
+            return;
+        }
+        attempts += 1;
+        let committed = node.world().nodes[node.id].commits > commits;
+        let random = node.id as u64 * 411 + attempts * 97;
+        match retries.judge(&error, node.now() - begun, committed, random) {
+            Some(pause) => {
+                node.world().say(|| format!("{}: {error}; again in {pause:?}", node.name()));
+                node.sleep(pause);
+            }
+            None => {
+                node.world().say(|| format!("{}: HALTS: {error}", node.name()));
+                node.world().halt(node.id, error.kind());
+                return;
+            }
+        }
+    }
+}
+
+/// One attempt; it never ends without an error, since nobody asks for a stop.
+fn attempt(node: Node<'_>, owner: &mut Owner, memory: &mut Option<Checkpoint>) -> Error {
+    let mut start = Start { node, owner, connection: None, producers: Vec::new(), read: None, memory: memory.take() };
+    let ended = match recovery::start(&mut start) {
+        Ok(Some(started)) => session(node, started, memory),
+        Ok(None) => Error::new(Kind::Bug, "nobody asked for a stop"),
+        Err(error) => error,
+    };
+    let (connection, producers) = (start.connection, start.producers);
+    if !node.is_dead() {
+        node.world().leave(connection, &producers);
+    }
+    ended
+}
+
+/// A start over the simulated world.
+struct Start<'a> {
+    node: Node<'a>,
+    owner: &'a mut Owner,
+    connection: Option<usize>,
+    producers: Vec<usize>,
+    /// What flawed starts have read too early, or remember.
+    read: Option<State>,
+    memory: Option<Checkpoint>,
+}
+
+struct Source {
+    connection: usize,
+    /// When it was connected.
+    flush_lsn: u64,
+}
+
+struct Fenced {
+    control: usize,
+    data: usize,
+}
+
+impl Start<'_> {
+    fn read(&self, fenced: bool) -> Result<State> {
+        let until = self.node.now() + STEP;
+        drop(self.node.step(if fenced { "read the checkpoint behind the fence" } else { "read the checkpoint" })?);
+        if !self.node.reach(until)? {
+            return Err(unreachable("read the checkpoint"));
+        }
+        if fenced {
+            let end = self.node.world().kafka.high_watermark(CHECKPOINTS);
+            if !self.node.wait(On::Stable(CHECKPOINTS, end), Some(until))? {
+                return Err(unreachable("read the checkpoint"));
+            }
+        }
+        let mut newest: BTreeMap<_, _> = BTreeMap::new();
+        let world = self.node.world();
+        for (offset, entry) in world.kafka.visible(CHECKPOINTS).enumerate() {
+            if let Record::State { key, value } = &entry.record {
+                newest.insert(key.clone(), (offset, value.clone()));
+            }
+        }
+        let mut state = State::default();
+        for (key, (offset, value)) in newest {
+            state.apply(Some(key.as_bytes()), value.as_deref(), offset as i64)?;
+        }
+        Ok(state)
+    }
+
+    fn flaw(&self) -> Option<Flaw> {
+        self.node.cell.borrow().scope.flaw
+    }
+}
+
+impl<'a> World for Start<'a> {
+    type Source = Source;
+    type Fenced = Fenced;
+    type Stream = usize;
+
+    fn owner(&mut self) -> &mut Owner {
+        self.owner
+    }
+
+    fn stopped(&self) -> bool {
+        false
+    }
+
+    fn read_stable(&mut self) -> Result<State> {
+        let stale = self.read(false)?;
+        self.read = (self.flaw() == Some(Flaw::ReadsOnce)).then(|| stale.clone());
+        Ok(stale)
+    }
+
+    fn open_source(&mut self) -> Result<Source> {
+        let mut world = self.node.step("connect to Postgres")?;
+        let connection = world.postgres.connect(self.node.id).map_err(refused)?;
+        self.connection = Some(connection);
+        world.nodes[self.node.id].connection = Some(connection);
+        Ok(Source { connection, flush_lsn: world.postgres.end })
+    }
+
+    fn facts(&mut self, source: &mut Source) -> Result<SourceFacts> {
+        let world = self.node.step("look at the source")?;
+        if !world.postgres.up || !world.postgres.connections[source.connection].open {
+            return Err(refused(Refused::Gone));
+        }
+        let slot = world.postgres.slot;
+        let old = world.scope.flaw == Some(Flaw::RemembersTheFlushPosition);
+        let facts = |confirmed| SlotFacts { confirmed_flush: Lsn(confirmed), lost: None, mismatch: None };
+        Ok(SourceFacts {
+            slot_name: "s".to_owned(),
+            slot: slot.map(|slot| facts(slot.confirmed)),
+            holder: slot.and_then(|slot| slot.holder).map(|holder| holder as i32),
+            system_identifier: "7".to_owned(),
+            timeline: 1,
+            flush_lsn: Lsn(if old { source.flush_lsn } else { world.postgres.end }),
+            history: Vec::new(),
+            adopt_slot: false,
+        })
+    }
+
+    fn fence(&mut self) -> Result<Fenced> {
+        if self.flaw() == Some(Flaw::FencesAfterReading) {
+            self.read = Some(self.read(true)?);
+        }
+        let until = self.node.now() + STEP;
+        let control = self.node.take_over(CONTROL, until)?;
+        self.producers.push(control);
+        let data = if self.flaw() == Some(Flaw::LeavesDataIdUnfenced) {
+            self.node.world().kafka.join(self.node.id, DATA)
+        } else {
+            self.node.take_over(DATA, until)?
+        };
+        self.producers.push(data);
+        Ok(Fenced { control, data })
+    }
+
+    fn read_fenced(&mut self) -> Result<State> {
+        let mut state = match self.read.take() {
+            Some(read) => read,
+            None => self.read(true)?,
+        };
+        if self.flaw() == Some(Flaw::TrustsItsMemory) && self.memory.is_some() {
+            state.checkpoint = self.memory.take();
+        }
+        Ok(state)
+    }
+
+    fn write(&mut self, fenced: &mut Fenced, records: &[(&str, Option<&[u8]>)]) -> Result<()> {
+        if self.flaw() == Some(Flaw::WritesNoIntent) && records[0].0 == "intent" {
+            return Ok(());
+        }
+        let until = self.node.now() + STEP;
+        let records = records
+            .iter()
+            .map(|(key, value)| Record::State { key: (*key).into(), value: value.map(|value| value.into()) });
+        self.node.commit_records(fenced.control, records, until)
+    }
+
+    fn base(&mut self, facts: &SourceFacts, _: Option<&Checkpoint>) -> Result<Checkpoint> {
+        let transactional = self.node.cell.borrow().scope.transactional;
+        Ok(Checkpoint {
+            version: Checkpoint::VERSION,
+            epoch: 0,
+            next_lsn: Lsn(0),
+            timeline: facts.timeline,
+            system_identifier: facts.system_identifier.clone(),
+            delivery: if transactional { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce },
+            partitions: BTreeMap::new(),
+            mapping: String::new(),
+            partial: None,
+        })
+    }
+
+    fn create_slot(&mut self, source: &mut Source) -> Result<Option<Lsn>> {
+        let connection = source.connection;
+        let create = |world: &mut super::cluster::Cluster| world.postgres.create_slot(connection);
+        self.node.command("create the slot", connection, create).map(|lsn| Some(Lsn(lsn)))
+    }
+
+    fn drop_slot(&mut self, source: &mut Source) -> Result<()> {
+        let connection = source.connection;
+        self.node.command("drop the slot", connection, |world| world.postgres.drop_slot(connection))
+    }
+
+    fn stream(&mut self, source: Source, from: Lsn) -> Result<usize> {
+        let connection = source.connection;
+        let start = |world: &mut super::cluster::Cluster| world.postgres.start(connection, from.0);
+        self.node.command("start the stream", connection, start)?;
+        Ok(connection)
+    }
+
+    fn confirmed(&mut self, _: &mut usize) -> Result<Option<Lsn>> {
+        let world = self.node.step("look at the slot again")?;
+        Ok(world.postgres.slot.map(|slot| Lsn(slot.confirmed)))
+    }
+}
+
+/// A session, as `session::run`: here the assembler runs whenever the committer looks for units.
+fn session(node: Node<'_>, started: Started<Start<'_>>, memory: &mut Option<Checkpoint>) -> Error {
+    let Started { checkpoint, fenced, stream: connection } = started;
+    let scope = node.cell.borrow().scope;
+    let producer = if scope.transactional { fenced.data } else { node.world().kafka.producer(node.id, None) };
+    node.world().postgres.connections[connection].confirmed = checkpoint.next_lsn.0;
+    let from = checkpoint.next_lsn.0 + u64::from(scope.flaw == Some(Flaw::ComparesInclusively));
+    let partial = checkpoint.partial.map(|partial| (partial.commit_lsn, partial.changes));
+    let partial = partial.filter(|_| scope.flaw != Some(Flaw::ForgetsThePart));
+    let mut lane = SimulatedLane {
+        node,
+        connection,
+        producer,
+        assembler: fixture::assembler(scope.split, checkpoint.epoch, Ledger::new(Lsn(from), partial)),
+        units: VecDeque::new(),
+        ended: None,
+        heard: node.now(),
+        flaw: scope.flaw,
+        confirmed: checkpoint.next_lsn,
+    };
+    let before = checkpoint.clone();
+    let settings = CommitterSettings {
+        checkpoint,
+        transactional: scope.transactional,
+        split: scope.split,
+        transaction_timeout: TRANSACTION_TIMEOUT,
+    };
+    let committed = Committer::new(settings, &mut lane).run();
+    if !scope.transactional && !node.is_dead() {
+        node.world().leave(None, &[producer]);
+    }
+    *memory = Some(Checkpoint { next_lsn: lane.confirmed, ..before });
+    let assembled = lane.ended.unwrap_or(Ok(()));
+    let ended = || Error::new(Kind::PostgresUnreachable, "the replication stream ended");
+    committed.and(assembled).err().unwrap_or_else(ended)
+}
+
+/// The committer's lane over the simulated world, with the assembler inside.
+struct SimulatedLane<'a> {
+    node: Node<'a>,
+    connection: usize,
+    producer: usize,
+    assembler: Assembler,
+    units: VecDeque<Unit>,
+    /// How assembling ended.
+    ended: Option<Result<()>>,
+    heard: Instant,
+    flaw: Option<Flaw>,
+    confirmed: Lsn,
+}
+
+impl SimulatedLane<'_> {
+    /// Takes one buffer, as `session::assemble` does.
+    fn assemble(&mut self) {
+        let buffer = self.node.world().postgres.connections[self.connection].inbox.pop_front();
+        let Some(buffer) = buffer else {
+            self.ended = Some(Ok(()));
+            return;
+        };
+        let (assembler, units) = (&mut self.assembler, &mut self.units);
+        let mut sink = |unit| {
+            units.push_back(unit);
+            Ok(())
+        };
+        let mut take = |message: &Message| match message {
+            Message::Data(body) => assembler.message(body, &mut sink),
+            Message::Keepalive { wal_end, reply_requested } => {
+                if self.flaw == Some(Flaw::ConfirmsKeepalives) {
+                    self.node.world().postgres.connections[self.connection].confirmed = *wal_end;
+                }
+                if self.flaw == Some(Flaw::BelievesKeepalives) {
+                    let kind = UnitKind::Progress { next_lsn: Lsn(*wal_end), reply_requested: true };
+                    let (batch, tally) = Default::default();
+                    sink(Unit { kind, batch, tally, oldest_us: None })?;
+                }
+                assembler.keepalive(Lsn(*wal_end), *reply_requested, &mut sink)
+            }
+        };
+        let taken = buffer.iter().try_for_each(&mut take);
+        if buffer.iter().any(|message| matches!(message, Message::Data(_))) {
+            self.heard = self.node.now();
+        }
+        // While the committer is behind, a unit may gather on.
+        let gather = {
+            let mut world = self.node.world();
+            !world.postgres.connections[self.connection].inbox.is_empty() && world.choices.choose((self.node.id, "flush"), &[("gathers on", ())]) == 1
+        };
+        let flushed = taken.and_then(|()| if gather { Ok(()) } else { self.assembler.flush(&mut sink) });
+        if let Err(error) = flushed {
+            self.ended = Some(Err(error));
+        }
+    }
+}
+
+impl Lane for &mut SimulatedLane<'_> {
+    fn now(&self) -> Instant {
+        self.node.now()
+    }
+
+    fn next(&mut self, due: Option<Instant>) -> Result<Unit, RecvTimeoutError> {
+        loop {
+            if let Some(unit) = self.units.pop_front() {
+                return Ok(unit);
+            }
+            if self.ended.is_some() {
+                return Err(RecvTimeoutError::Disconnected);
+            }
+            let silence = self.assembler.large_open().map(|_| self.heard + SILENCE);
+            let until = [due, silence].into_iter().flatten().min();
+            match self.node.wait(On::Inbox(self.connection), until) {
+                Err(gone) => self.ended = Some(Err(gone)),
+                Ok(true) => self.assemble(),
+                Ok(false) if due.is_some_and(|due| due <= self.node.now()) => return Err(RecvTimeoutError::Timeout),
+                Ok(false) => {
+                    self.ended = Some(Err(Error::new(Kind::PostgresUnreachable, "the source was silent")));
+                }
+            }
+        }
+    }
+
+    fn waiting(&mut self) -> Option<Unit> {
+        let is_there = |world: &super::cluster::Cluster| !world.postgres.connections[self.connection].inbox.is_empty();
+        if self.units.is_empty() && self.ended.is_none() && is_there(&self.node.world()) {
+            let subject = (self.node.id, "what waits");
+            let later = self.node.world().choices.choose(subject, &[("is not assembled yet", ())]) == 1;
+            if !later {
+                self.assemble();
+            }
+        }
+        self.units.pop_front()
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn send(&mut self, batch: &Batch, _: usize, _: Instant) -> Result<usize> {
+        let mut world = self.node.step("send records")?;
+        for record in &batch.records {
+            let (transaction, row) = wire::row_of(&batch.bytes[record.key.clone()]);
+            let id = batch.headers[record.headers.start].value.clone();
+            let id = String::from_utf8_lossy(&batch.bytes[id]).into();
+            let row = Record::Row { transaction, row, id };
+            world.say(|| format!("        {}", told(&row)));
+            world.kafka.hand_over(self.producer, record.partition as usize, row);
+        }
+        Ok(batch.records.len())
+    }
+
+    fn send_checkpoint(&mut self, value: &[u8], until: Instant) -> Result<Progress> {
+        if self.flaw == Some(Flaw::CheckpointApart) {
+            let done = self.node.wait_delivered(self.producer, until)?;
+            if done == Progress::Pending || self.node.end_transaction(self.producer, true, until)? == Progress::Pending
+            {
+                return Ok(Progress::Pending);
+            }
+        }
+        let mut world = self.node.step("send the checkpoint")?;
+        let record = Record::State { key: CHECKPOINT.into(), value: Some(value.into()) };
+        world.say(|| format!("        {}", told(&record)));
+        world.kafka.hand_over(self.producer, CHECKPOINTS, record);
+        if self.flaw == Some(Flaw::ConfirmsBeforeCommit) {
+            let checkpoint: Checkpoint = serde_json::from_slice(value).unwrap();
+            world.postgres.connections[self.connection].confirmed = checkpoint.next_lsn.0;
+        }
+        Ok(Progress::Done)
+    }
+
+    fn wait_delivered(&mut self, until: Instant) -> Result<Progress> {
+        if self.flaw == Some(Flaw::CommitsUndelivered) {
+            return Ok(Progress::Done);
+        }
+        self.node.wait_delivered(self.producer, until)
+    }
+
+    fn commit(&mut self, until: Instant) -> Result<Progress> {
+        self.node.end_transaction(self.producer, true, until)
+    }
+
+    fn abort(&mut self, until: Instant) -> Result<Progress> {
+        if !self.node.is_dead() {
+            self.node.world().kafka.purge(self.producer);
+        }
+        self.node.end_transaction(self.producer, false, until)
+    }
+
+    fn in_flight(&self) -> u64 {
+        let world = self.node.cell.borrow();
+        let producer = &world.kafka.producers[self.producer];
+        producer.sent.saturating_sub(producer.done)
+    }
+
+    fn pending_error(&self, doing: &str) -> Error {
+        unreachable(doing)
+    }
+
+    fn confirm(&mut self, next_lsn: Lsn) {
+        self.confirmed = next_lsn;
+        if let Ok(mut world) = self.node.step("confirm") {
+            let confirmed = &mut world.postgres.connections[self.connection].confirmed;
+            *confirmed = next_lsn.0.max(*confirmed);
+        }
+    }
+
+    fn count(&mut self, _: &Tally, _: Lsn, _: usize) {
+        self.node.world().nodes[self.node.id].commits += 1;
+    }
+}
