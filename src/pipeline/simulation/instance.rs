@@ -460,7 +460,7 @@ impl Lane for &mut SimulatedLane<'_> {
         }
     }
 
-    fn count(&mut self, _: &Tally, _: Lsn, _: usize) {
+    fn count(&mut self, _: &Tally, _: usize, _: Lsn, _: usize) {
         self.node.world().nodes[self.node.id].commits += 1;
     }
 }
