@@ -1,5 +1,5 @@
-# SECONDS, CYCLES and SEED are handed on: make demo SECONDS=60, make torture CYCLES=200 SEED=7
-.PHONY: demo test test-full torture bench serve build deps deps-test lint clean
+# SECONDS, CYCLES and SEED are handed on: make demo SECONDS=60, make torture CYCLES=200 SEED=7, make fuzz SECONDS=600
+.PHONY: demo test test-full torture bench fuzz serve build deps deps-test lint clean
 
 demo: deps
 	@deploy/drive.sh demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
@@ -18,6 +18,12 @@ torture: deps
 # A release build (some minutes), as its users have it; QUICK=1: a tenth of everything.
 bench: deps
 	cargo bench --bench whole
+
+# Any bytes against the decoder, from what a real server sent on. Needs cargo-fuzz (cargo install cargo-fuzz --locked);
+# stable Rust is enough, the code has no unsafe for a sanitizer to watch.
+fuzz:
+	@mkdir -p fuzz/corpus/pgoutput
+	cargo fuzz run --sanitizer none pgoutput fuzz/corpus/pgoutput fuzz/seeds/pgoutput -- -max_total_time=$(or $(SECONDS),300)
 
 # The servers alone, until Ctrl-C.
 serve: deps

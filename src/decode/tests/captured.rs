@@ -62,6 +62,19 @@ fn lines(file: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_fuzz_target_starts_from_these_messages() {
+    let seeds: [(&str, &[u8]); 2] = [
+        (BINARY, include_bytes!("../../../fuzz/seeds/pgoutput/binary")),
+        (TEXT, include_bytes!("../../../fuzz/seeds/pgoutput/text")),
+    ];
+    for (file, seed) in seeds {
+        // Its input: each message behind its length.
+        let framed = |body: Vec<u8>| [&u16::try_from(body.len()).unwrap().to_be_bytes(), &*body].concat();
+        assert!(messages(file).into_iter().flat_map(framed).eq(seed.iter().copied()));
+    }
+}
+
+#[test]
 fn binary_rows_of_a_real_server() {
     let id = |id: u32| format!("{id:08x}");
     let rest = "01 0002b58341728614 00112233445566778899aabbccddeeff";
