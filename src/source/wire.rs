@@ -173,8 +173,13 @@ impl Wire {
 /// The error of a connection to `host` that failed or broke.
 pub(super) fn unreachable(host: &str, port: u16, error: io::Error) -> Error {
     let place = if host.starts_with('/') { socket_path(host, port) } else { format!("{host}:{port}") };
+    let why = match error.kind() {
+        // A blocking read or write that its timeout has ended.
+        io::ErrorKind::WouldBlock => "the server did not answer in time".to_owned(),
+        _ => error.to_string(),
+    };
     let remedy = tls::remedy(&error).map(|remedy| format!("; {remedy}")).unwrap_or_default();
-    Error::new(Kind::PostgresUnreachable, format!("no connection to {place}: {error}{remedy}")).because(error)
+    Error::new(Kind::PostgresUnreachable, format!("no connection to {place}: {why}{remedy}")).because(error)
 }
 
 /// The error of a server that does not do TLS where it must.

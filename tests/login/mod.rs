@@ -3,10 +3,13 @@
 mod passwords;
 mod tls;
 
+use std::net::TcpListener;
+
 use walwright::model::Secret;
 use walwright::source::{Replication, SourceSettings, Sql, TlsMode};
 
 use crate::support::postgres::{PASSWORD, Postgres, SUPERUSER};
+use crate::support::stack::Stack;
 use crate::support::{Result, runtime};
 
 /// The superuser over TCP.
@@ -32,4 +35,17 @@ fn refusal(settings: &SourceSettings) -> Result<Option<String>> {
     let replication = Replication::connect(settings).err().map(told);
     assert_eq!(sql, replication);
     Ok(sql)
+}
+
+#[test]
+#[ignore = "test-full: waits for two minutes"]
+fn a_server_that_says_nothing_is_given_up() -> Result<()> {
+    let stack = Stack::shared()?;
+    let silent = TcpListener::bind(stack.sandbox.port()?)?;
+    for tls in [TlsMode::Disable, TlsMode::VerifyFull { ca: None }] {
+        let settings = SourceSettings { port: silent.local_addr()?.port(), ..settings(&stack.postgres, tls) };
+        let told = "postgres-unreachable: no connection to ADDRESS: the server did not answer in time";
+        assert_eq!(refusal(&settings)?.as_deref(), Some(told));
+    }
+    Ok(())
 }
