@@ -85,11 +85,31 @@ fn generated_columns(major: u32, scene: &impl Fn(&str) -> Result<Scene>) -> Resu
     scene.finish(daemon)
 }
 
+const CLEARED: &str = r#"
+[[topic]]
+name = "cleared"
+create = { partitions = 1, replication = 1 }
+
+[[event]]
+contract = "shop/OrdersCleared/v1"
+table = "public.orders"
+on = ["truncate"]
+topic = "cleared"
+key = "'orders'"
+[event.fields]
+meta = "meta"
+"#;
+
+const ORDERS_CLEARED: &str = r#"{ "type": "record", "name": "OrdersCleared", "namespace": "shop", "doc": "All are gone.",
+  "fields": [ { "name": "meta", "type": "common.EventMeta", "doc": "About the event." } ] }"#;
+
 /// Orders that go through all that a row can, while the daemon is killed again and again.
 fn across_kills(scene: &Scene) -> Result<()> {
     const ORDERS: i64 = 300;
     const KILLS: usize = 6;
     rules::set_out(scene)?;
+    scene.connector_more(CLEARED)?;
+    scene.write("schemas/shop/OrdersCleared/v1.avsc", ORDERS_CLEARED)?;
     let mut daemon = scene.open()?;
     let mut reader = scene.reader("state")?;
     let expected = history(ORDERS);
@@ -109,6 +129,9 @@ fn across_kills(scene: &Scene) -> Result<()> {
     })?;
     assert_eq!(rules::told(&seen), expected);
     assert_eq!(rules::told(&scene.read_all("state")?), expected, "and nothing came behind it");
+    let cleared = usize::try_from(ORDERS / 10)?;
+    assert_eq!(rules::told(&scene.read("cleared", cleared)?), vec!["orders TRUNCATE -"; cleared]);
+    assert_eq!(scene.read_all("cleared")?.len(), cleared);
     scene.wait_metric(&daemon, "walwright_lag_seconds", &[], |seconds| seconds == 0.0)?;
     daemon.wait_ready(Duration::from_secs(10))?;
     scene.finish(daemon)
