@@ -40,6 +40,7 @@ need nodejs has node
 need npm has npm
 need "python3 python3-venv" python3 -c 'import ensurepip, venv'
 [ "${1:-}" != test ] || need prometheus has promtool
+[ "${1:-}" != test ] || need openssl has openssl
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 
 [ -n "$missing" ] || exit 0
