@@ -83,11 +83,16 @@ pub(super) fn start<W: World>(world: &mut W) -> Result<Option<Started<W>>> {
     world.owner().claim(state.takeover.as_ref())?;
     let takeover = world.owner().takeover().to_json()?;
     world.write(&mut fenced, &[(TAKEOVER, Some(&takeover))])?;
-    match behind_the_fence(world, source, &mut fenced, state) {
+    match behind_the_fence(world, source, &mut fenced, &state) {
         Ok(streaming) => Ok(streaming.map(|(checkpoint, stream)| Started { checkpoint, fenced, stream })),
         Err(error) if error.disposition() == Disposition::Halt => {
-            // An instance that took over meanwhile may have moved what was looked at. Then this is refused, and no halt.
+            // An instance that took over meanwhile may have moved what was looked at: then this is refused.
             world.write(&mut fenced, &[(TAKEOVER, Some(&takeover))])?;
+            // So may one that publishes without transactions, which no fence stops.
+            if world.read_fenced()?.checkpoint != state.checkpoint {
+                let detail = format!("the checkpoint has moved while it was judged ({error})");
+                return Err(Error::new(Kind::KafkaTransaction, detail));
+            }
             Err(error)
         }
         Err(error) => Err(error),
@@ -99,10 +104,10 @@ fn behind_the_fence<W: World>(
     world: &mut W,
     mut source: W::Source,
     fenced: &mut W::Fenced,
-    state: State,
+    state: &State,
 ) -> Result<Option<(Checkpoint, W::Stream)>> {
     let facts = world.facts(&mut source)?;
-    let verdict = facts.judge(&state)?;
+    let verdict = facts.judge(state)?;
     facts.refuse_held_slot()?;
     let base = world.base(&facts, state.checkpoint.as_ref())?;
     let checkpoint = match (verdict, &state.checkpoint) {
@@ -116,7 +121,7 @@ fn behind_the_fence<W: World>(
             if verdict == Verdict::StartOver {
                 world.drop_slot(&mut source)?;
             }
-            let Some(next_lsn) = create_slot(world, &facts, &mut source, fenced, &state)? else { return Ok(None) };
+            let Some(next_lsn) = create_slot(world, &facts, &mut source, fenced, state)? else { return Ok(None) };
             first_checkpoint(world, fenced, base, next_lsn)?
         }
     };

@@ -14,7 +14,7 @@ use crate::pipeline::programs::ContractIds;
 use crate::pipeline::relations::Relations;
 
 /// A transaction of three rows is a large one.
-const LARGE_BYTES: usize = 200;
+const LARGE_BYTES: usize = 110;
 
 struct Shared {
     plans: [Arc<Plan>; 2],

@@ -394,6 +394,9 @@ impl Lane for &mut SimulatedLane<'_> {
 
     fn send(&mut self, batch: &Batch, _: usize, _: Instant) -> Result<usize> {
         let mut world = self.node.step("send records")?;
+        if world.kafka.producers[self.producer].failed {
+            return Err(super::node::failed("a record was refused"));
+        }
         for record in &batch.records {
             let (transaction, row) = wire::row_of(&batch.bytes[record.key.clone()]);
             let id = batch.headers[record.headers.start].value.clone();

@@ -26,7 +26,7 @@ use schedule::{Outcome, run};
 
 const ONE: Item = Item::Commit { rows: 1 };
 const TWO: Item = Item::Commit { rows: 2 };
-const LARGE: Item = Item::Commit { rows: 5 };
+const LARGE: Item = Item::Commit { rows: 7 };
 
 /// Commits one behind the other, what is not published, a long one; the last is made when all is quiet.
 const MIXED: &[(Item, bool)] =
@@ -38,10 +38,20 @@ const SOLO: Scope =
 const PAIR: Scope = Scope { workload: SHORT, instances: 2, ..SOLO };
 const TWINS: Scope = Scope { together: true, ..PAIR };
 const SPLIT: Scope = Scope { workload: MIXED, split: true, ..PAIR };
-const FAST: Scope = Scope { workload: MIXED, transactional: false, ..SOLO };
+const LONG: Scope = Scope { workload: MIXED, ..TWINS };
+const FAST: Scope = Scope { transactional: false, ..SOLO };
+const RIVALS: Scope = Scope { transactional: false, ..PAIR };
 
 /// By name, for replays.
-const SCOPES: &[(&str, Scope)] = &[("solo", SOLO), ("pair", PAIR), ("twins", TWINS), ("split", SPLIT), ("fast", FAST)];
+const SCOPES: &[(&str, Scope)] = &[
+    ("solo", SOLO),
+    ("pair", PAIR),
+    ("twins", TWINS),
+    ("long", LONG),
+    ("split", SPLIT),
+    ("fast", FAST),
+    ("rivals", RIVALS),
+];
 
 /// A failure told: as few deviations as it takes, and every step.
 fn report(scope: Scope, outcome: &Outcome, name: &str) -> String {
@@ -120,6 +130,15 @@ const FOUND: &[(&str, Scope, &[Named])] = &[
         "a slot that a late request of the last owner created is used",
         TWINS,
         &[((0, "create the slot"), 1, "waits a moment"), ((2, "marker"), 3, "waits a moment")],
+    ),
+    (
+        "a slot that an unfenced instance moves on is no gap",
+        RIVALS,
+        &[
+            ((0, "read the checkpoint behind the fence"), 2, "is joined by the other"),
+            ((2, "marker"), 1, "stalls"),
+            ((1, "look at the source"), 2, "stalls"),
+        ],
     ),
 ];
 

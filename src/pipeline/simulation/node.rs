@@ -204,7 +204,7 @@ pub(super) fn told(record: &Record) -> String {
     }
 }
 
-fn failed(why: &str) -> Error {
+pub(super) fn failed(why: &str) -> Error {
     Error::new(Kind::KafkaTransaction, why)
 }
 

@@ -24,6 +24,8 @@ const STACK_BYTES: usize = 256 << 10;
 const SOON: Duration = Duration::from_secs(1);
 /// Until everybody else waits.
 const MOMENT: Duration = Duration::from_millis(1);
+/// A good part of what a transaction may last.
+const SLOW: Duration = Duration::from_secs(4);
 /// Longer than a transaction or a silent replication connection lives.
 const LONG: Duration = Duration::from_secs(15);
 /// Longer than the committer bears Kafka's absence.
@@ -101,15 +103,17 @@ enum Deviation {
 type Menu = &'static [(&'static str, Deviation)];
 
 const WAITS: (&str, Deviation) = ("waits a moment", Deviation::Stall(MOMENT));
+const IS_SLOW: (&str, Deviation) = ("is slow", Deviation::Stall(SLOW));
 const STALLS: (&str, Deviation) = ("stalls", Deviation::Stall(LONG));
 const AWAY: (&str, Deviation) = ("kafka is away", Deviation::KafkaAway(OUTAGE));
 
-const HELD: Menu = &[WAITS, STALLS];
+const HELD: Menu = &[WAITS, IS_SLOW, STALLS];
 const LATE: Menu = &[STALLS];
 const WRITE: Menu = &[WAITS];
-const APPEND: Menu = &[WAITS, STALLS, ("is refused", Deviation::Refuse), AWAY];
+const APPEND: Menu = &[WAITS, IS_SLOW, STALLS, ("is refused", Deviation::Refuse), AWAY];
 const SEND: Menu = &[
     WAITS,
+    IS_SLOW,
     STALLS,
     ("is cut", Deviation::Cut),
     ("asks for a reply", Deviation::Ask),
@@ -118,6 +122,7 @@ const SEND: Menu = &[
 ];
 const GO: Menu = &[
     WAITS,
+    IS_SLOW,
     STALLS,
     ("dies", Deviation::Crash(SOON)),
     ("dies for long", Deviation::Crash(LONG)),
