@@ -108,6 +108,13 @@ impl Checkpoint {
     pub fn to_json(&self) -> Result<Vec<u8>> {
         to_json(self)
     }
+
+    /// Whether this came late from an instance that had been taken over: without transactions no fence stops its last
+    /// record. Within an epoch of a cluster the position never goes back.
+    fn is_overtaken_by(&self, newest: &Checkpoint) -> bool {
+        let same = self.epoch == newest.epoch && self.system_identifier == newest.system_identifier;
+        same && self.next_lsn < newest.next_lsn
+    }
 }
 
 impl Intent {
@@ -140,7 +147,14 @@ impl State {
         let key = key.and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default();
         let read = |what: &str| unreadable(offset, &format!("{what} of key {key:?}"));
         match key {
-            CHECKPOINT => self.checkpoint = parse(value, offset)?,
+            CHECKPOINT => {
+                let read: Option<Checkpoint> = parse(value, offset)?;
+                let newest = self.checkpoint.take();
+                self.checkpoint = match (newest, read) {
+                    (Some(newest), Some(late)) if late.is_overtaken_by(&newest) => Some(newest),
+                    (_, read) => read,
+                };
+            }
             INTENT => self.intent = parse(value, offset)?,
             TAKEOVER => self.takeover = parse(value, offset)?,
             // Progress of snapshots, of which this version has none.

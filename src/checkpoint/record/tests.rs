@@ -54,6 +54,22 @@ fn the_newest_record_of_each_key_counts() {
 }
 
 #[test]
+fn a_late_checkpoint_of_an_instance_that_was_taken_over_does_not_count() {
+    let mut state = State::default();
+    let at = |next_lsn, epoch| Checkpoint { next_lsn: Lsn(next_lsn), epoch, ..checkpoint() };
+    let mut apply = |checkpoint: &Checkpoint| {
+        state.apply(Some(CHECKPOINT.as_bytes()), Some(&checkpoint.to_json().unwrap()), 0).unwrap();
+        state.checkpoint.as_ref().map(|checkpoint| checkpoint.next_lsn.0)
+    };
+    assert_eq!(apply(&at(10, 1)), Some(10));
+    assert_eq!(apply(&at(9, 1)), Some(10));
+    assert_eq!(apply(&at(10, 1)), Some(10));
+    assert_eq!(apply(&at(5, 2)), Some(5), "an operator's new epoch begins where he says");
+    let elsewhere = Checkpoint { system_identifier: "other".to_owned(), ..at(1, 2) };
+    assert_eq!(apply(&elsewhere), Some(1));
+}
+
+#[test]
 fn what_cannot_be_understood_is_named() {
     for (key, value, detail) in [
         ("checkpoint", r#"{"version":2,"anything":1}"#, "format version 2 (this program reads up to 1)"),

@@ -2,7 +2,7 @@
 
 use super::kafka::{CHECKPOINTS, Entry, Kafka, Record};
 use super::postgres::{Item, Postgres, Wal};
-use crate::checkpoint::record::{CHECKPOINT, Checkpoint};
+use crate::checkpoint::record::{CHECKPOINT, Checkpoint, State};
 
 /// What the promises are judged by.
 #[derive(Debug, Default)]
@@ -13,7 +13,9 @@ pub(super) struct Oracle {
     doubles: bool,
     /// The position of the first checkpoint: what was committed from here on is due.
     due_from: Option<u64>,
-    /// The newest checkpoint.
+    /// What the checkpoint topic says to whoever reads it.
+    state: State,
+    /// Its position.
     pub(super) next_lsn: u64,
     /// How often each row of each transaction is committed on Kafka.
     committed: Vec<Vec<u32>>,
@@ -46,8 +48,13 @@ impl Oracle {
                         touched.push(*transaction);
                     }
                 }
-                Record::State { key, value: Some(value) } if **key == *CHECKPOINT => checkpoint = Some(parse(value)?),
-                Record::State { .. } => {}
+                Record::State { key, value } => {
+                    let applied = self.state.apply(Some(key.as_bytes()), value.as_deref(), 0);
+                    applied.map_err(|error| format!("CHECKPOINT: {error}"))?;
+                    if **key == *CHECKPOINT {
+                        checkpoint = self.state.checkpoint.clone();
+                    }
+                }
             }
         }
         for transaction in &touched {
@@ -95,7 +102,7 @@ impl Oracle {
     fn moved(&mut self, postgres: &Postgres, checkpoint: &Checkpoint) -> Judgement {
         let next_lsn = checkpoint.next_lsn.0;
         let due_from = *self.due_from.get_or_insert(next_lsn);
-        if next_lsn < self.next_lsn && !self.doubles {
+        if next_lsn < self.next_lsn {
             return Err(format!("BACKWARDS: the checkpoint went from {} to {next_lsn}", self.next_lsn));
         }
         self.next_lsn = next_lsn;
@@ -176,8 +183,4 @@ impl Oracle {
         }
         Ok(())
     }
-}
-
-fn parse(value: &[u8]) -> Result<Checkpoint, String> {
-    serde_json::from_slice(value).map_err(|error| format!("CHECKPOINT: {error}"))
 }

@@ -53,6 +53,8 @@ pub(super) struct Node {
     pub(super) wait: (On, Option<Duration>),
     /// What it does next.
     pub(super) doing: &'static str,
+    /// It was told to stop.
+    pub(super) stopping: bool,
     /// When it is started; None: not by itself.
     pub(super) start_at: Option<Duration>,
     /// The connection it has.
@@ -93,6 +95,7 @@ impl Cluster {
             alive: false,
             wait: (On::Turn, None),
             doing: "",
+            stopping: false,
             start_at: (index == 0 || scope.together).then_some(Duration::ZERO),
             connection: None,
             commits: 0,
@@ -182,5 +185,16 @@ impl Cluster {
             }
             _ => self.judge(Err(format!("HALT: an instance halts with {kind}"))),
         }
+    }
+
+    /// Whether an instance that was told to stop has done so; it is started again soon.
+    pub(super) fn has_stopped(&mut self, id: usize) -> bool {
+        let stopping = self.nodes[id].stopping;
+        if stopping {
+            let start_at = self.now + Duration::from_secs(1);
+            (self.nodes[id].alive, self.nodes[id].start_at) = (false, Some(start_at));
+            self.say(|| "an instance has stopped".to_owned());
+        }
+        stopping
     }
 }

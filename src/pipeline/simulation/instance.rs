@@ -43,7 +43,7 @@ pub(super) fn live(node: Node<'_>) {
     loop {
         let (begun, commits) = (node.now(), node.world().nodes[node.id].commits);
         let error = attempt(node, &mut owner, &mut memory);
-        if node.is_dead() {
+        if node.is_dead() || node.world().has_stopped(node.id) {
             return;
         }
         attempts += 1;
@@ -63,12 +63,12 @@ pub(super) fn live(node: Node<'_>) {
     }
 }
 
-/// One attempt; it never ends without an error, since nobody asks for a stop.
+/// One attempt; a stop is an error like any other here, since the caller looks for it first.
 fn attempt(node: Node<'_>, owner: &mut Owner, memory: &mut Option<Checkpoint>) -> Error {
     let mut start = Start { node, owner, connection: None, producers: Vec::new(), read: None, memory: memory.take() };
     let ended = match recovery::start(&mut start) {
         Ok(Some(started)) => session(node, started, memory),
-        Ok(None) => Error::new(Kind::Bug, "nobody asked for a stop"),
+        Ok(None) => Error::new(Kind::Bug, "stopped"),
         Err(error) => error,
     };
     let (connection, producers) = (start.connection, start.producers);
@@ -142,7 +142,7 @@ impl<'a> World for Start<'a> {
     }
 
     fn stopped(&self) -> bool {
-        false
+        self.node.cell.borrow().nodes[self.node.id].stopping
     }
 
     fn read_stable(&mut self) -> Result<State> {
@@ -360,7 +360,8 @@ impl Lane for &mut SimulatedLane<'_> {
             if let Some(unit) = self.units.pop_front() {
                 return Ok(unit);
             }
-            if self.ended.is_some() {
+            if self.ended.is_some() || self.node.cell.borrow().nodes[self.node.id].stopping {
+                self.ended.get_or_insert(Ok(()));
                 return Err(RecvTimeoutError::Disconnected);
             }
             let silence = self.assembler.large_open().map(|_| self.heard + SILENCE);

@@ -140,6 +140,16 @@ const FOUND: &[(&str, Scope, &[Named])] = &[
             ((1, "look at the source"), 2, "stalls"),
         ],
     ),
+    (
+        "the checkpoint that an instance writes late, after its successor's, is none",
+        RIVALS,
+        &[
+            ((0, "start the stream"), 2, "has no effect, the client sees a failure"),
+            ((0, "commit"), 7, "is joined by the other"),
+            ((0, "append"), 1, "stalls"),
+            ((0, "send records"), 8, "stalls"),
+        ],
+    ),
 ];
 
 #[test]

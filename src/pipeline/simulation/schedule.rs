@@ -83,6 +83,8 @@ enum Deviation {
     Stall(Duration),
     /// The process dies; it is started again soon, or much later.
     Crash(Duration),
+    /// The process is told to stop, and is started again later.
+    Stop,
     /// The replication connection breaks.
     Disconnect,
     /// The second instance is started.
@@ -126,6 +128,7 @@ const GO: Menu = &[
     STALLS,
     ("dies", Deviation::Crash(SOON)),
     ("dies for long", Deviation::Crash(LONG)),
+    ("is told to stop", Deviation::Stop),
     ("loses its connection", Deviation::Disconnect),
     AWAY,
     ("is overtaken by a commit", Deviation::WriteFirst),
@@ -348,7 +351,7 @@ impl Run {
         let life = {
             let mut cluster = self.change();
             let node = &mut cluster.nodes[id];
-            (node.life, node.alive, node.start_at) = (node.life + 1, true, None);
+            (node.life, node.alive, node.stopping, node.start_at) = (node.life + 1, true, false, None);
             node.life
         };
         let stack = STACKS.with_borrow_mut(Vec::pop).unwrap_or_else(|| DefaultStack::new(STACK_BYTES).unwrap());
@@ -380,6 +383,7 @@ impl Run {
                 self.evict(actor, time);
             }
             (Deviation::Crash(pause), Actor::Go(id)) => self.crash(id, pause),
+            (Deviation::Stop, Actor::Go(id)) => self.change().nodes[id].stopping = true,
             (Deviation::Disconnect, Actor::Go(id)) => {
                 let mut cluster = self.change();
                 if let Some(connection) = cluster.nodes[id].connection {
@@ -406,7 +410,7 @@ impl Run {
             (Deviation::Cut, _) => self.act(actor, true, false),
             (Deviation::Ask, _) => self.act(actor, false, true),
             (Deviation::PostgresCrash { far_back }, _) => self.change().postgres.crash(far_back),
-            (Deviation::Crash(_) | Deviation::Disconnect | Deviation::Refuse, _) => unreachable!(),
+            (Deviation::Crash(_) | Deviation::Stop | Deviation::Disconnect | Deviation::Refuse, _) => unreachable!(),
         }
     }
 
