@@ -35,6 +35,8 @@ pub(super) struct Connector {
     /// Looked up once; the registry may be away later.
     pub(super) ids: Option<Ids>,
     pub(super) silenced: Silenced,
+    /// The warnings about rules and tables that were logged last.
+    warned: Vec<String>,
 }
 
 impl Connector {
@@ -57,6 +59,7 @@ impl Connector {
             owner,
             ids: None,
             silenced: Silenced::default(),
+            warned: Vec::new(),
         })
     }
 
@@ -70,6 +73,14 @@ impl Connector {
 
     pub(super) fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// Logs what may halt the connector later: once, not at every attempt.
+    pub(super) fn warn(&mut self, warnings: Vec<String>) {
+        if warnings != self.warned {
+            warnings.iter().for_each(|warning| tracing::warn!(connector = self.name(), "{warning}"));
+            self.warned = warnings;
+        }
     }
 
     /// One attempt: start, then stream until the stop or a failure.

@@ -47,13 +47,11 @@ impl Source {
         Ok(Source { settings, sql, server, replication, identity, handle, adopt_slot, history, publication })
     }
 
-    /// Publication and tables against the rules: warnings are said, the rest is the error.
-    pub(super) fn check_rules(&self, plan: &Plan) -> Result<()> {
-        let findings = self.findings(plan)?;
-        for warning in &findings.warnings {
-            tracing::warn!(connector = plan.name, "{warning}");
-        }
-        findings.into_result()
+    /// Publication and tables against the rules: the warnings, or the faults as one error.
+    pub(super) fn check_rules(&self, plan: &Plan) -> Result<Vec<String>> {
+        let mut findings = self.findings(plan)?;
+        let warnings = std::mem::take(&mut findings.warnings);
+        findings.into_result().map(|()| warnings)
     }
 
     /// The same, found and not judged.

@@ -104,7 +104,8 @@ impl World for Attempt<'_> {
     fn open_source(&mut self) -> Result<Source> {
         contracts::ids(self.connector)?;
         let source = Source::open(self.connector)?;
-        source.check_rules(&self.connector.plan)?;
+        let warnings = source.check_rules(&self.connector.plan)?;
+        self.connector.warn(warnings);
         Ok(source)
     }
 
