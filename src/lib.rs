@@ -10,6 +10,7 @@
 //! the checked connector plan); only `pipeline` sees two stages. `ARCHITECTURE.md` has the map and the invariants.
 
 pub mod error;
+pub mod faults;
 pub mod model;
 
 pub mod config;

@@ -6,8 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What a top-level module may import of the crate. A stage imports only the vocabulary; `pipeline` alone sees two stages.
+/// `faults`, which is empty in a release, everybody may.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &["model"]),
+    ("faults", &[]),
     ("model", &[]),
     ("contract", &["error", "model"]),
     ("connector", &["contract", "error", "model"]),
@@ -121,7 +123,8 @@ fn modules_import_only_downwards() {
             for prefix in ["crate::", "walwright::"] {
                 for rest in line.split(prefix).skip(1) {
                     let target: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-                    if target != module && !target.is_empty() && !allowed.contains(&target.as_str()) {
+                    let known = [module.as_str(), "faults", ""].contains(&target.as_str());
+                    if !known && !allowed.contains(&target.as_str()) {
                         wrong.push(format!("{}:{}: {module} imports {target}", path.display(), number + 1));
                     }
                 }
@@ -231,4 +234,30 @@ fn test_exists(root: &Path, name: &str) -> bool {
     let texts =
         [file.with_extension("rs"), file.join("mod.rs")].map(|path| fs::read_to_string(path).unwrap_or_default());
     texts.iter().any(|text| text.contains(&format!("\nfn {function}() -> Result<()>")))
+}
+
+/// `rustc` on the file that refuses it, with the feature and debug assertions on or off; true where it compiles.
+fn guard_compiles(feature: bool, debug_assertions: bool) -> bool {
+    let mut rustc = std::process::Command::new(std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned()));
+    rustc.args(["--crate-name=guard", "--crate-type=lib", "--emit=metadata", "--edition=2024", "-o"]);
+    rustc.arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("guard-{feature}-{debug_assertions}.rmeta")));
+    rustc.arg(format!("-Cdebug-assertions={debug_assertions}"));
+    if feature {
+        rustc.arg("--cfg=feature=\"faults\"");
+    }
+    let guard = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/faults/guard.rs");
+    let output = rustc.arg(guard).output().unwrap();
+    let refused = String::from_utf8_lossy(&output.stderr).contains("a release build must not have it");
+    assert_ne!(output.status.success(), refused, "{}", String::from_utf8_lossy(&output.stderr));
+    output.status.success()
+}
+
+#[test]
+fn a_release_cannot_have_faults() {
+    assert!(!guard_compiles(true, false), "the feature is refused without debug assertions");
+    assert!(guard_compiles(true, true) && guard_compiles(false, false));
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let release = manifest.split("[profile.release]").nth(1).unwrap().split("\n[").next().unwrap();
+    assert!(!release.contains("debug-assertions"), "a release has no debug assertions");
+    assert!(!manifest.contains("default = ["), "and no feature by default");
 }

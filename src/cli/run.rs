@@ -9,6 +9,7 @@ use super::{logging, runtime};
 use crate::admin::{Admin, Server};
 use crate::config::{self, LogFormat};
 use crate::error::{Error, Kind, Result};
+use crate::faults;
 use crate::pipeline::Daemon;
 
 /// How long a stop may take: what was received is committed, or aborted for the next start to read again.
@@ -17,6 +18,7 @@ const GRACE: Duration = Duration::from_secs(25);
 pub(super) fn run(config: &Path, format: Option<LogFormat>) -> Result<()> {
     let loaded = config::load_all(config)?;
     logging::init(format.unwrap_or(loaded.process.log.format), loaded.process.log.level)?;
+    faults::check().map_err(|detail| Error::new(Kind::Configuration, detail))?;
     let runtime = runtime()?;
     let listen = loaded.process.admin.listen.clone();
     let mut daemon = Daemon::new(loaded)?;

@@ -13,6 +13,7 @@ use crate::checkpoint::ledger::{Admission, Ledger};
 use crate::connector::Plan;
 use crate::decode::{Decoder, Message};
 use crate::error::{At, Result};
+use crate::faults::{self, Failpoint};
 use crate::model::{Batch, Change, Lsn, Operation, Position};
 
 /// A transaction with more encoded bytes than this leaves in pieces.
@@ -130,16 +131,27 @@ impl Assembler {
     pub(super) fn message(&mut self, body: &[u8], sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
         match self.decoder.decode(body)? {
             Message::Row { relation, change } => {
+                faults::pass(Failpoint::RowReceived);
                 let number = self.relations.number(relation);
                 let Some(place) = self.transaction.place(number, self.epoch) else { return Ok(()) };
                 let (relations, tally) = (&self.relations, &mut self.transaction.tally);
                 emit(relations, &mut self.emitter, &mut self.batch, tally, relation, &change, &place)?;
                 self.cut(sink)
             }
-            Message::Begin { final_lsn, commit_time_us, .. } => self.begin(final_lsn, commit_time_us),
-            Message::Commit { commit_lsn, end_lsn, .. } => self.commit(commit_lsn, end_lsn, sink),
-            Message::Relation { index } => self.relations.define(index, &mut self.decoder),
+            Message::Begin { final_lsn, commit_time_us, .. } => {
+                faults::pass(Failpoint::BeginReceived);
+                self.begin(final_lsn, commit_time_us)
+            }
+            Message::Commit { commit_lsn, end_lsn, .. } => {
+                faults::pass(Failpoint::CommitReceived);
+                self.commit(commit_lsn, end_lsn, sink)
+            }
+            Message::Relation { index } => {
+                faults::pass(Failpoint::RelationReceived);
+                self.relations.define(index, &mut self.decoder)
+            }
             Message::Truncate { relations: truncated, .. } => {
+                faults::pass(Failpoint::TruncateReceived);
                 let change = Change { operation: Operation::Truncate, old: None, new: None };
                 for &relation in truncated {
                     let number = self.relations.number(relation);
@@ -150,6 +162,7 @@ impl Assembler {
                 self.cut(sink)
             }
             Message::Logical { transactional, lsn, .. } => {
+                faults::pass(Failpoint::MessageReceived);
                 self.logical(transactional, lsn);
                 Ok(())
             }
@@ -164,6 +177,7 @@ impl Assembler {
         reply_requested: bool,
         sink: &mut impl FnMut(Unit) -> Result<()>,
     ) -> Result<()> {
+        faults::pass(Failpoint::KeepaliveReceived);
         self.flush(sink)?;
         let Some(next_lsn) = self.ledger.keepalive(wal_end) else { return Ok(()) };
         let kind = UnitKind::Progress { next_lsn, reply_requested };

@@ -12,6 +12,7 @@ use super::lane::Lane;
 use super::unit::{Tally, Unit, UnitKind};
 use crate::checkpoint::record::{Checkpoint, Partial};
 use crate::error::{At, Error, Kind, Result};
+use crate::faults::{self, Failpoint};
 use crate::model::{Batch, Lsn, Position};
 use crate::publish::Progress;
 
@@ -84,6 +85,7 @@ impl<L: Lane> Committer<L> {
             // The transaction is lost either way: the next start fences and aborts it if this could not.
             let until = self.lane.now() + ABORT_WAIT;
             drop(self.lane.abort(until));
+            faults::pass(Failpoint::Aborted);
         }
         done
     }
@@ -161,6 +163,7 @@ impl<L: Lane> Committer<L> {
     fn begin(&mut self) -> Result<()> {
         if self.settings.transactional && !self.group.begun {
             self.lane.begin()?;
+            faults::pass(Failpoint::GroupBegun);
         }
         self.group.begun = true;
         Ok(())
@@ -178,6 +181,7 @@ impl<L: Lane> Committer<L> {
             let taken = if ended { self.take(&unit).and_then(|()| self.commit()) } else { self.take(&unit) };
             let lasted = self.lane.now() - begun;
             taken.map_err(|error| too_long(error, lasted, limit, commit_lsn))?;
+            faults::pass(Failpoint::PieceSent);
             if ended {
                 return Ok(Large::Committed);
             }
@@ -207,10 +211,12 @@ impl<L: Lane> Committer<L> {
         }
         let value = checkpoint.to_json()?;
         drive(lane, "send the checkpoint", |lane, until| lane.send_checkpoint(&value, until))?;
+        faults::pass(Failpoint::CheckpointSent);
         drive(lane, "wait for acknowledgements", L::wait_delivered)?;
         if self.settings.transactional {
             drive(lane, "commit", L::commit)?;
         }
+        faults::pass(Failpoint::CommitAcknowledged);
         self.committed(checkpoint);
         Ok(())
     }
@@ -218,6 +224,7 @@ impl<L: Lane> Committer<L> {
     fn committed(&mut self, checkpoint: Checkpoint) {
         let group = std::mem::take(&mut self.group);
         self.lane.confirm(checkpoint.next_lsn);
+        faults::pass(Failpoint::Confirmed);
         self.lane.count(&group.tally, group.bytes, checkpoint.next_lsn, group.units_with_records);
         self.settings.checkpoint = checkpoint;
         self.last_written = self.lane.now();

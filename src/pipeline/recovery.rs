@@ -6,6 +6,7 @@
 use crate::checkpoint::judge::{Facts, SlotFacts, TimelineSwitch, Verdict, intended, judge};
 use crate::checkpoint::record::{CHECKPOINT, Checkpoint, INTENT, Intent, State, TAKEOVER};
 use crate::error::{Disposition, Error, Kind, Result};
+use crate::faults::{self, Failpoint};
 use crate::model::Lsn;
 
 use super::ownership::Owner;
@@ -70,19 +71,24 @@ pub(super) struct Started<W: World> {
 /// Starts; None: the stop came first.
 pub(super) fn start<W: World>(world: &mut W) -> Result<Option<Started<W>>> {
     let stale = world.read_stable()?;
+    faults::pass(Failpoint::StateRead);
     world.owner().refuse_if_taken_over(stale.takeover.as_ref())?;
     let mut source = world.open_source()?;
     let facts = world.facts(&mut source)?;
+    faults::pass(Failpoint::ServerIdentified);
     facts.judge_unfenced(&stale)?;
+    faults::pass(Failpoint::JudgedUnfenced);
     facts.refuse_held_slot()?;
     if world.stopped() {
         return Ok(None);
     }
     let mut fenced = world.fence()?;
     let state = world.read_fenced()?;
+    faults::pass(Failpoint::FencedRead);
     world.owner().claim(state.takeover.as_ref())?;
     let takeover = world.owner().takeover().to_json()?;
     world.write(&mut fenced, &[(TAKEOVER, Some(&takeover))])?;
+    faults::pass(Failpoint::TakeoverWritten);
     match behind_the_fence(world, source, &mut fenced, &state) {
         Ok(streaming) => Ok(streaming.map(|(checkpoint, stream)| Started { checkpoint, fenced, stream })),
         Err(error) if error.disposition() == Disposition::Halt => {
@@ -108,8 +114,10 @@ fn behind_the_fence<W: World>(
 ) -> Result<Option<(Checkpoint, W::Stream)>> {
     let facts = world.facts(&mut source)?;
     let verdict = facts.judge(state)?;
+    faults::pass(Failpoint::Judged);
     facts.refuse_held_slot()?;
     let base = world.base(&facts, state.checkpoint.as_ref())?;
+    faults::pass(Failpoint::TopicsPrepared);
     let checkpoint = match (verdict, &state.checkpoint) {
         (Verdict::Stream, Some(old)) => {
             let (epoch, next_lsn, partial) = (old.epoch, old.next_lsn, old.partial);
@@ -122,11 +130,14 @@ fn behind_the_fence<W: World>(
                 world.drop_slot(&mut source)?;
             }
             let Some(next_lsn) = create_slot(world, &facts, &mut source, fenced, state)? else { return Ok(None) };
+            faults::pass(Failpoint::SlotCreated);
             first_checkpoint(world, fenced, base, next_lsn)?
         }
     };
     let mut stream = world.stream(source, checkpoint.next_lsn)?;
+    faults::pass(Failpoint::StreamStarted);
     refuse_slot_ahead(world.confirmed(&mut stream)?, checkpoint.next_lsn, &facts.slot_name)?;
+    faults::pass(Failpoint::SlotRead);
     Ok(Some((checkpoint, stream)))
 }
 
@@ -140,6 +151,7 @@ fn create_slot<W: World>(
 ) -> Result<Option<Lsn>> {
     let intent = Intent::new(&facts.slot_name, &facts.system_identifier).to_json()?;
     world.write(fenced, &[(INTENT, Some(&intent))])?;
+    faults::pass(Failpoint::IntentWritten);
     match world.create_slot(source) {
         // The request of an earlier owner has come late: the slot is as good as one of our own.
         Err(error) if error.kind() == Kind::SlotForeign && facts.intended(state) => {
@@ -164,6 +176,7 @@ fn first_checkpoint<W: World>(
 ) -> Result<Checkpoint> {
     let checkpoint = Checkpoint { next_lsn, ..base };
     world.write(fenced, &[(CHECKPOINT, Some(&checkpoint.to_json()?)), (INTENT, None)])?;
+    faults::pass(Failpoint::CheckpointWritten);
     Ok(checkpoint)
 }
 

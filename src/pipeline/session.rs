@@ -15,6 +15,7 @@ use super::monitor::Monitor;
 use super::task::{Stop, Stopper, Task, stop_signal};
 use super::unit::Unit;
 use crate::error::{Error, Kind, Result};
+use crate::faults::{self, Failpoint};
 use crate::model::Lsn;
 use crate::source::{Frame, Frames, Stream};
 
@@ -98,8 +99,10 @@ fn end(
     stopped: bool,
 ) -> Result<End> {
     drop(intake);
+    faults::pass(Failpoint::DrainBegun);
     let assembled = assembling.join();
     let committed = committing.join();
+    faults::pass(Failpoint::DrainCommitted);
     let closed = Arc::into_inner(stream).map_or(Ok(()), |stream| stream.stop(None));
     watched.and(committed)?;
     if stopped {

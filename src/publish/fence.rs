@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::{Producer, Progress};
 use crate::error::{Error, Kind, Result};
+use crate::faults::{self, Failpoint};
 use crate::kafka::KafkaClient;
 
 /// Transactional ids with which a connector may publish: `<prefix>.<connector>.0` to `.7`. All are fenced, whatever
@@ -33,12 +34,17 @@ pub fn fence(
     let control_id = format!("{prefix}.{connector}");
     let take = |id: String| take_over(client, &id, transaction_timeout_ms, until);
     let control = take(control_id.clone())?;
+    faults::pass(Failpoint::ControlFenced);
     // One coordinator round trip and, after a crash, one abort each: in parallel they cost what one costs.
     let mut producers = scope(|threads| {
         let started: Vec<_> = (0..DATA_IDS)
             .map(|n| {
                 let id = format!("{control_id}.{n}");
-                let work = move || if n == 0 { take(id).map(Some) } else { take(id).map(|_| None) };
+                let work = move || {
+                    let producer = take(id)?;
+                    faults::pass(Failpoint::DataFenced);
+                    Ok((n == 0).then_some(producer))
+                };
                 Builder::new().name(format!("fence.{n}")).spawn_scoped(threads, work)
             })
             .collect();

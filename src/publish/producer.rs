@@ -10,6 +10,7 @@ use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 
 use super::delivery::{CLIENT_LIMIT, Deliveries, of_delivery};
 use crate::error::{Error, Kind, Result};
+use crate::faults::{self, Failpoint};
 use crate::kafka::KafkaClient;
 use crate::model::{Batch, Header, Record};
 
@@ -106,6 +107,7 @@ impl Producer {
                 return Ok(index);
             }
         }
+        faults::pass(Failpoint::RecordsSent);
         Ok(batch.records.len())
     }
 
@@ -136,7 +138,11 @@ impl Producer {
             }
             std::thread::yield_now();
         }
-        Ok(if all { Progress::Done } else { Progress::Pending })
+        if !all {
+            return Ok(Progress::Pending);
+        }
+        faults::pass(Failpoint::Delivered);
+        Ok(Progress::Done)
     }
 
     /// Waits for the deliveries, then commits. After `Pending` only the same call may follow: the outcome is open.
@@ -145,6 +151,7 @@ impl Producer {
         if self.wait_delivered(until)? == Progress::Pending {
             return Ok(Progress::Pending);
         }
+        faults::pass(Failpoint::CommitSent);
         let result = self.inner.commit_transaction(left(until));
         self.progress("commit", result)
     }

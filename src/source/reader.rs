@@ -23,6 +23,7 @@ use super::settings::StreamSettings;
 use super::stream::{Order, Shared};
 use super::wire::Wire;
 use crate::error::{Error, Kind, Result};
+use crate::faults::{self, Failpoint};
 use crate::model::Lsn;
 
 /// How long a stopped stream waits for the server's good-bye.
@@ -249,6 +250,7 @@ impl Reader {
         let update = frame::status_update(confirmed, server_time.saturating_add(elapsed), reply_requested);
         self.wire.send(&update).map_err(broken)?;
         self.status.sent(confirmed, now);
+        faults::pass(Failpoint::StatusSent);
         Ok(())
     }
 
@@ -284,6 +286,7 @@ impl Reader {
         frame::put_message(&mut terminate, b'X', &[]);
         // A server that has hung up already needs no good-bye.
         drop(self.wire.send(&terminate));
+        faults::pass(Failpoint::StreamLeft);
         Ok(())
     }
 
