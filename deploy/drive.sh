@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # Cargo dies of Ctrl-C and would leave the command behind in the middle of its summary, so it only builds.
-built=$(cargo test --profile ci --test drive --no-run --message-format=json-render-diagnostics)
+built=$(cargo test --profile ci --features faults --test drive --no-run --message-format=json-render-diagnostics)
 drive=$(printf '%s\n' "$built" | sed -n 's/.*"executable":"\([^"]*\/drive-[^"]*\)".*/\1/p')
 
 # In a process group of its own, Ctrl-C reaches the command and not make, which would end with an error of its own.

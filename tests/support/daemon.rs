@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::process::{Farewell, Process};
+use super::process::{Farewell, Process, pid, wait_for_end};
 use super::registry::{get, get_any};
 use super::sandbox::Sandbox;
 use super::{Context, Result};
@@ -94,6 +94,22 @@ impl Daemon {
         self.process
             .ready(within, || Ok(std::fs::read_to_string(&log)?.contains(text).then_some(())))
             .context(format!("wait for \"{text}\" in the log"))
+    }
+
+    /// Waits until `/readyz` is green or the process has ended, which is true.
+    pub(crate) fn ready_or_ended(&mut self, within: Duration) -> Result<bool> {
+        let url = format!("http://{}/readyz", self.admin);
+        let process = &mut self.process;
+        let found = super::poll(within, || match process.ended()? {
+            Some(_) => Ok(Some(true)),
+            None => Ok(get(&url).ok().map(|_| false)),
+        })?;
+        found.ok_or_else(|| self.process.fault(&format!("is not ready after {} s", within.as_secs())))
+    }
+
+    /// Whether the process ends within this time.
+    pub(crate) fn ends_within(&self, time: Duration) -> Result<bool> {
+        wait_for_end(pid(self.process.id())?, time)
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {

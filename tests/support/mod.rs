@@ -7,6 +7,7 @@
 //! certificates, proxy     what stands between: TLS' authority, a network that stalls
 //! postgres, kafka, registry, daemon     one server each, over process
 //! stack     all three servers: shared by a test binary, or a test's own
+//! fault     a point at which a daemon kills itself, or stands still
 //! oms       the worked example: a database, a workload, and a daemon on it
 //! subscriber, event     what a read_committed consumer sees, decoded
 //! oracle    was everything published once, in order, whole and right? slot_watch: did the slot stay behind it?
@@ -21,6 +22,7 @@ pub(crate) mod cache;
 pub(crate) mod certificates;
 pub(crate) mod daemon;
 pub(crate) mod event;
+pub(crate) mod fault;
 pub(crate) mod health_watch;
 pub(crate) mod kafka;
 pub(crate) mod oms;

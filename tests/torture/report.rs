@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde_json::Value;
 
+use super::Delivery;
 use crate::support::oms::workload::journal::{Journal, Outcome};
 use crate::support::oracle::Verdict;
 use crate::support::{Context, Result, health_watch, slot_watch};
@@ -13,17 +15,28 @@ use crate::support::{Context, Result, health_watch, slot_watch};
 const LINES_MAX: usize = 10;
 
 /// Kills and recoveries that were gone through.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Cycles {
     pub(super) daemon: u32,
     pub(super) postgres: u32,
     pub(super) broker: u32,
+    #[serde(skip)]
+    pub(super) kills: Vec<Kill>,
+}
+
+/// Where the daemon was killed.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Kill {
+    /// A failpoint with its count, or a moment in time.
+    pub(super) at: String,
+    /// False: it did not come by in time and was killed as it stood.
+    pub(super) reached: bool,
 }
 
 impl Cycles {
     /// A line now and then, so that a log shows where a run is.
-    pub(super) fn show(self) {
-        let Self { daemon, postgres, broker } = self;
+    pub(super) fn show(&self) {
+        let Self { daemon, postgres, broker, .. } = self;
         if (daemon + postgres + broker).is_multiple_of(10) {
             println!("cycles: daemon {daemon}, postgres {postgres}, broker {broker}");
         }
@@ -32,7 +45,11 @@ impl Cycles {
 
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
+    /// With `--resume` several runs in a row make one report.
+    runs: u32,
     seed: u64,
+    seeds: Vec<u64>,
+    delivery: &'static str,
     cycles: Cycles,
     /// Transactions that the workload knows to be committed.
     committed: usize,
@@ -59,12 +76,17 @@ pub(super) struct Report {
     pub(super) seconds: f64,
     /// What was found, in words.
     notes: Vec<String>,
+    kills: Vec<Kill>,
 }
 
 impl Report {
-    pub(super) fn new(seed: u64, cycles: Cycles, slot: &slot_watch::Report) -> Self {
+    pub(super) fn new(seed: u64, delivery: Delivery, mut cycles: Cycles, slot: &slot_watch::Report) -> Self {
         Self {
+            runs: 1,
             seed,
+            seeds: vec![seed],
+            delivery: delivery.name(),
+            kills: std::mem::take(&mut cycles.kills),
             cycles,
             committed: 0,
             unsure: 0,
@@ -126,28 +148,75 @@ impl Report {
     /// No mistake, and something to have made mistakes with. The oracle's count agrees with that of plain SQL, so that
     /// no single judge has to be believed.
     pub(super) fn is_clean(&self) -> bool {
-        self.counters().all(|(_, count)| count == 0)
+        let granted =
+            |name: &str| name.ends_with("duplicates") && self.delivery == Delivery::AtLeastOnce.name();
+        self.counters().all(|(name, count)| count == 0 || granted(name))
             && self.unsure == 0
             && self.verdict.events > 0
-            && self.verdict.events == self.due_by_sql
+            && self.verdict.events == self.due_by_sql + self.verdict.duplicates
             && self.slot_samples > 0
             && self.health_samples > 0
     }
 
-    /// Writes `target/torture/report.json` of this checkout.
-    pub(super) fn write(&self) -> Result<PathBuf> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/torture");
-        std::fs::create_dir_all(&folder).context(folder.display())?;
-        let file = folder.join("report.json");
-        std::fs::write(&file, serde_json::to_vec_pretty(self)?).context(file.display())?;
-        Ok(file)
+    /// Writes `target/torture/report.json` of this checkout and says so; `resume`: added to what is there.
+    pub(super) fn write(&self, resume: bool) -> Result<String> {
+        let file = report_file("report.json")?;
+        let mut report = serde_json::to_value(self)?;
+        if resume && file.exists() {
+            let earlier = serde_json::from_slice(&std::fs::read(&file).context(file.display())?)?;
+            report = added(earlier, report);
+        }
+        std::fs::write(&file, serde_json::to_vec_pretty(&report)?).context(file.display())?;
+        let (runs, cycles, seconds) = (&report["runs"], &report["cycles"], &report["seconds"]);
+        Ok(format!("report: {}: {runs} runs, {cycles}, {seconds} s", file.display()))
+    }
+}
+
+/// A file in `target/torture` of this checkout.
+pub(crate) fn report_file(name: &str) -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/torture");
+    std::fs::create_dir_all(&folder).context(folder.display())?;
+    Ok(folder.join(name))
+}
+
+/// Two runs as one: counts add up, lists follow each other, of words, the seed and the longest wait the one that counts.
+fn added(earlier: Value, later: Value) -> Value {
+    match (earlier, later) {
+        (Value::Object(mut sum), Value::Object(later)) => {
+            for (name, value) in later {
+                let before = sum.remove(&name);
+                let value = match (name.as_str(), before) {
+                    ("seed", _) | (_, None) => value,
+                    ("slot_settled_ms", Some(before)) if before.as_u64() > value.as_u64() => before,
+                    ("slot_settled_ms", Some(_)) => value,
+                    (_, Some(before)) => added(before, value),
+                };
+                sum.insert(name, value);
+            }
+            Value::Object(sum)
+        }
+        (Value::Array(mut all), Value::Array(later)) => {
+            all.extend(later);
+            Value::Array(all)
+        }
+        (Value::Number(before), Value::Number(more)) => match (before.as_u64(), more.as_u64()) {
+            (Some(before), Some(more)) => (before + more).into(),
+            _ => (before.as_f64().unwrap_or_default() + more.as_f64().unwrap_or_default()).into(),
+        },
+        (_, later) => later,
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Cycles { daemon, postgres, broker } = self.cycles;
-        writeln!(f, "killed: daemon {daemon} times, postgres {postgres}, broker {broker}; seed {}", self.seed)?;
+        let Cycles { daemon, postgres, broker, .. } = self.cycles;
+        let missed = self.kills.iter().filter(|kill| !kill.reached).count();
+        writeln!(
+            f,
+            "killed: daemon {daemon} times ({missed} by the clock, their failpoint was not reached), postgres {postgres}, \
+             broker {broker}; seed {}",
+            self.seed
+        )?;
         writeln!(
             f,
             "{} transactions committed, {} unsure, {} events due by SQL, {} seen, {} behind the checkpoint, {} commits adjacent, {:.0} s",

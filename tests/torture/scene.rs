@@ -1,16 +1,19 @@
 //! The servers, the workload, the daemon and their watchers: set up, struck, and brought to an end.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use walwright::model::Lsn;
 
-use super::plan::{Moment, Outage};
-use super::report::{Cycles, Report};
-use super::{Arguments, daemon_log};
+use super::plan::{FIRST_STARTS, Moment, Outage};
+use super::report::{Cycles, Kill, Report};
+use super::{Arguments, Delivery, daemon_log};
 use crate::support::daemon::Daemon;
+use crate::support::fault::FAILPOINT;
 use crate::support::health_watch::HealthWatch;
 use crate::support::kafka;
 use crate::support::oms::expected::{Counts, expected_counts, since};
@@ -19,10 +22,9 @@ use crate::support::oms::workload::journal::Journal;
 use crate::support::oms::workload::{Pace, Workload};
 use crate::support::oracle::{self, Evidence, Verdict};
 use crate::support::postgres::{self, Stop};
-use crate::support::process::{pid, wait_for_end};
 use crate::support::slot_watch::{Checkpoints, SlotWatch, Watched};
 use crate::support::stack::Stack;
-use crate::support::{Context, Result, poll, runtime};
+use crate::support::{Context, Fault, Result, poll, runtime};
 
 const DATABASE: &str = "oms";
 const CONNECTOR: &str = "oms";
@@ -35,18 +37,22 @@ const WITNESS: &str = "witness";
 const COMES_BACK: Duration = Duration::from_secs(90);
 /// How long the daemon may take to drain after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(60);
+/// A failpoint that is not reached in this time, counted from when the daemon was ready, is given up for a plain kill.
+const REACHED: Duration = Duration::from_secs(4);
 
 pub(super) struct Scene {
     stack: Stack,
     launch: Launch,
     topics: Vec<String>,
     folder: PathBuf,
-    daemon: Daemon,
+    /// The one that runs; between two kills there is none.
+    daemon: Option<Daemon>,
     slot_watch: SlotWatch,
     health_watch: Option<HealthWatch>,
     checkpoints: Checkpoints,
     workload: Option<Running>,
     due_before: Counts,
+    delivery: Delivery,
 }
 
 struct Running {
@@ -73,10 +79,11 @@ impl Scene {
             checkpoint_topic: format!("walwright.checkpoint.{CONNECTOR}"),
             settle: Watched::SETTLE,
         };
-        let launch = site.launch(&configuration)?;
+        let mut launch = site.launch(&configuration)?;
+        launch.set("WALWRIGHT_KAFKA__DELIVERY", arguments.delivery.name());
         let health_watch = Some(HealthWatch::start(&watched, launch.admin(), CONNECTOR)?);
         let (checkpoints, slot_watch) = (Checkpoints::new(&watched)?, SlotWatch::start(watched)?);
-        let daemon = launch.start()?;
+        let daemon = None;
         let topics = configuration.topics;
         let mut scene = Self {
             stack,
@@ -89,36 +96,43 @@ impl Scene {
             checkpoints,
             workload: None,
             due_before,
+            delivery: arguments.delivery,
         };
         if arguments.cycles > 0 {
-            scene.kill_first_starts()?;
+            FIRST_STARTS.iter().try_for_each(|moment| scene.kill_daemon(moment).map(drop))?;
         }
-        scene.daemon.wait_ready(COMES_BACK)?;
+        scene.revive()?;
         scene.workload = Some(Running::start(arguments, seed, &connection)?);
         Ok(scene)
     }
 
-    /// The creation of slot, topics and first checkpoint, each cut off somewhere.
-    fn kill_first_starts(&mut self) -> Result<()> {
-        for milliseconds in [100, 250, 500] {
-            self.kill_daemon(Moment::AfterStart(Duration::from_millis(milliseconds)))?;
-        }
-        Ok(())
+    /// A daemon, if none runs, that gets ready.
+    pub(super) fn revive(&mut self) -> Result<()> {
+        let daemon = match &mut self.daemon {
+            Some(daemon) => daemon,
+            none => none.insert(self.launch.start()?),
+        };
+        daemon.wait_ready(COMES_BACK)
     }
 
-    /// SIGKILL at the moment, then the next start.
-    pub(super) fn kill_daemon(&mut self, moment: Moment) -> Result<()> {
-        let wait = match moment {
-            Moment::AfterStart(wait) => wait,
-            Moment::AfterReady(wait) => {
-                self.daemon.wait_ready(COMES_BACK)?;
-                wait
-            }
+    /// A daemon that ends by SIGKILL at the moment.
+    pub(super) fn kill_daemon(&mut self, moment: &Moment) -> Result<Kill> {
+        if let Some(mut last) = self.daemon.take() {
+            last.kill_hard()?;
+        }
+        let fault: Vec<_> = moment.fault().map(|fault| (FAILPOINT, fault.to_string())).into_iter().collect();
+        let daemon = self.daemon.insert(self.launch.start_with(&fault)?);
+        let reached = match moment {
+            Moment::AfterStart(wait) => !daemon.ends_within(*wait)?,
+            Moment::AfterReady(wait) => !daemon.ready_or_ended(COMES_BACK)? && !daemon.ends_within(*wait)?,
+            Moment::At(_) => daemon.ready_or_ended(COMES_BACK)? || daemon.ends_within(REACHED)?,
         };
-        self.let_work(wait)?;
-        self.daemon.kill_hard()?;
-        self.daemon = self.launch.start()?;
-        Ok(())
+        daemon.kill_hard()?;
+        if daemon.wait(Duration::ZERO)?.signal() != Some(Signal::KILL.as_raw()) {
+            return Err(ended_by_itself(daemon));
+        }
+        self.daemon = None;
+        Ok(Kill { at: moment.to_string(), reached })
     }
 
     /// Postgres loses what it had in memory and recovers; the daemon must come back by itself.
@@ -141,10 +155,11 @@ impl Scene {
 
     /// Lets time pass, in which the daemon may not end.
     fn let_work(&self, time: Duration) -> Result<()> {
-        if wait_for_end(pid(self.daemon.id())?, time)? {
-            return Err(format!("walwright ended by itself; its log is {}", self.daemon.log_file().display()).into());
+        match &self.daemon {
+            Some(daemon) if daemon.ends_within(time)? => Err(ended_by_itself(daemon)),
+            Some(_) => Ok(()),
+            None => Err("no daemon runs".into()),
         }
-        Ok(())
     }
 
     /// Waits until everything that is committed now is on Kafka.
@@ -156,7 +171,9 @@ impl Scene {
             Ok(self.checkpoints.newest().is_some_and(|next_lsn| next_lsn >= flushed).then_some(()))
         })?;
         caught_up.ok_or_else(|| {
-            let state = self.daemon.get("/readyz").unwrap_or_else(|fault| fault.to_string());
+            let state =
+                self.daemon.as_ref().ok_or_else(|| "no daemon runs".into()).and_then(|daemon| daemon.get("/readyz"));
+            let state = state.unwrap_or_else(|fault| fault.to_string());
             format!("the checkpoint has not reached {flushed} after {} s: {state}", COMES_BACK.as_secs()).into()
         })
     }
@@ -165,21 +182,23 @@ impl Scene {
     /// a fault of liveness, and so is a daemon that does not catch up or not end.
     pub(super) fn end(mut self, seed: u64, cycles: Cycles, tortured: Result<()>, begun: Instant) -> Result<Report> {
         let journal = self.workload.take().map(Running::stop).transpose()?.ok_or("the workload did not run")?;
-        let caught_up = tortured.and_then(|()| self.await_progress());
+        let caught_up = tortured.and_then(|()| self.revive()).and_then(|()| self.await_progress());
         let health = self.health_watch.take().map(HealthWatch::finish).transpose()?.unwrap_or_default();
         let ended = caught_up.and_then(|()| self.stop_daemon());
-        self.daemon.kill_hard()?;
+        if let Some(mut daemon) = self.daemon.take() {
+            daemon.kill_hard()?;
+        }
         let judged = self.next_lsn().and_then(|next_lsn| self.judge(next_lsn, &journal));
         let slot = self.slot_watch.finish()?;
         let sql = self.stack.postgres.sql(DATABASE)?;
         let due = since(&self.due_before, &runtime()?.block_on(expected_counts(sql.client()))?);
-        let mut report = Report::new(seed, cycles, &slot);
+        let mut report = Report::new(seed, self.delivery, cycles, &slot);
         report.worked(&journal);
         report.watched(health);
         report.due_by_sql = due.values().sum();
         report.judged(judged);
         report.ended(ended);
-        report.logged(daemon_log::faults(&self.daemon.log()?));
+        report.logged(daemon_log::faults(&self.launch.log()?));
         report.seconds = begun.elapsed().as_secs_f64();
         Ok(report)
     }
@@ -211,9 +230,13 @@ impl Scene {
     }
 
     fn stop_daemon(&mut self) -> Result<()> {
-        let status = self.daemon.terminate(DRAIN)?;
+        let status = self.daemon.as_mut().ok_or("no daemon runs")?.terminate(DRAIN)?;
         if status.success() { Ok(()) } else { Err(format!("walwright ended badly after SIGTERM ({status})").into()) }
     }
+}
+
+fn ended_by_itself(daemon: &Daemon) -> Fault {
+    format!("walwright ended by itself; its log is {}", daemon.log_file().display()).into()
 }
 
 impl Running {

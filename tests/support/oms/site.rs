@@ -154,7 +154,24 @@ impl Launch {
 
     /// Starts a daemon, ready or not.
     pub(crate) fn start(&self) -> Result<Daemon> {
-        let environment: Vec<_> = self.environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.start_with(&[])
+    }
+
+    /// What all of them have logged.
+    pub(crate) fn log(&self) -> Result<String> {
+        let file = self.sandbox.log(&self.name)?;
+        std::fs::read_to_string(&file).context(file.display())
+    }
+
+    /// Adds to the environment of each daemon.
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
+        self.environment.push((name, value.to_owned()));
+    }
+
+    /// Starts one with more in its environment.
+    pub(crate) fn start_with(&self, more: &[(&str, String)]) -> Result<Daemon> {
+        let own = self.environment.iter().map(|(name, value)| (*name, value.as_str()));
+        let environment: Vec<_> = own.chain(more.iter().map(|(name, value)| (*name, value.as_str()))).collect();
         Daemon::start(&self.sandbox, &self.name, &self.file, self.admin, &environment)
     }
 }
