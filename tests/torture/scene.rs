@@ -221,10 +221,11 @@ impl Scene {
             registry: &self.stack.registry.url(),
             records,
             witness,
-            journal: journal_file,
-            before,
-            after,
+            journal: Some(journal_file),
+            before: Some(before),
+            after: Some(after),
             source_id: SOURCE_ID,
+            topic_prefix: "",
             next_lsn,
         })
     }

@@ -118,15 +118,17 @@ pub(crate) struct Evidence<'a> {
     pub(crate) registry: &'a str,
     /// As [`take_witness`] wrote it.
     pub(crate) witness: &'a Path,
-    /// As the workload's journal wrote it.
-    pub(crate) journal: &'a Path,
+    /// As the workload's journal wrote it, where there is one.
+    pub(crate) journal: Option<&'a Path>,
     /// As [`take_rows`] wrote them: when the witness was created, and at rest.
-    pub(crate) before: &'a Path,
-    pub(crate) after: &'a Path,
+    pub(crate) before: Option<&'a Path>,
+    pub(crate) after: Option<&'a Path>,
     /// As [`read_committed`] wrote it.
     pub(crate) records: &'a Path,
     /// The connector's `[source] id`.
     pub(crate) source_id: &'a str,
+    /// What the process file puts before each topic.
+    pub(crate) topic_prefix: &'a str,
     /// The newest checkpoint's: everything before it is due, and nothing behind it may be seen.
     pub(crate) next_lsn: Lsn,
 }
@@ -191,16 +193,16 @@ impl Verdict {
 pub(crate) fn judge(evidence: &Evidence<'_>) -> Result<Verdict> {
     let mut command = python()?;
     command.arg("oracle.py").args(["--registry", evidence.registry, "--source-id", evidence.source_id]);
-    command.args(["--next-lsn", &evidence.next_lsn.to_string()]);
+    command.args(["--next-lsn", &evidence.next_lsn.to_string(), "--topic-prefix", evidence.topic_prefix]);
     let files = [
-        ("--records", evidence.records),
-        ("--witness", evidence.witness),
+        ("--records", Some(evidence.records)),
+        ("--witness", Some(evidence.witness)),
         ("--journal", evidence.journal),
         ("--before", evidence.before),
         ("--after", evidence.after),
     ];
     for (name, file) in files {
-        command.arg(name).arg(file);
+        command.args(file.map(|file| [name.as_ref(), file.as_os_str()]).into_iter().flatten());
     }
     let output = command.output().context("run oracle.py")?;
     let fault = || format!("oracle.py failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr));

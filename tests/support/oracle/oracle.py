@@ -1,6 +1,6 @@
 """Compares what a read_committed subscriber saw with what three witnesses say of the source.
 
-    python oracle.py --registry URL --records FILE --witness DUMP --journal FILE --before DUMP --after DUMP
+    python oracle.py --registry URL --records FILE --witness DUMP [--journal FILE] [--before DUMP --after DUMP]
         --source-id ID [--next-lsn LSN] [--topic-prefix P]
 
 `--records` are the lines of Reader.java. Postgres' own decoder: `--witness`, the dump of a `test_decoding` slot
@@ -274,8 +274,10 @@ def _uuid_as_text(schema):
 
 def main():
     arguments = argparse.ArgumentParser()
-    for name in ("registry", "records", "witness", "journal", "before", "after", "source-id"):
+    for name in ("registry", "records", "witness", "source-id"):
         arguments.add_argument(f"--{name}", required=True)
+    for name in ("journal", "before", "after"):
+        arguments.add_argument(f"--{name}")
     arguments.add_argument("--next-lsn", type=witness.lsn)
     arguments.add_argument("--topic-prefix", default="")
     arguments = arguments.parse_args()
@@ -285,10 +287,12 @@ def main():
         records = read(lines)
     with open(arguments.witness, encoding="utf-8", newline="\n") as dump:
         oracle.judge(witness.transactions(dump), records)
-    with open(arguments.journal, encoding="utf-8") as entries:
-        oracle.judge_journal(map(json.loads, entries), records)
-    with open(arguments.before, encoding="utf-8") as before, open(arguments.after, encoding="utf-8") as after:
-        oracle.judge_state(map(json.loads, before), map(json.loads, after), records)
+    if arguments.journal:
+        with open(arguments.journal, encoding="utf-8") as entries:
+            oracle.judge_journal(map(json.loads, entries), records)
+    if arguments.before:
+        with open(arguments.before, encoding="utf-8") as before, open(arguments.after, encoding="utf-8") as after:
+            oracle.judge_state(map(json.loads, before), map(json.loads, after), records)
     verdict = oracle.verdict()
     print(json.dumps(verdict, indent=2))
     sys.exit(any(verdict[counter] for counter in COUNTERS))

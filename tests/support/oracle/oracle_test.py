@@ -230,6 +230,30 @@ class Sample(unittest.TestCase):
         self.assertEqual(self.record("oms.OrderCancelled").value["previous_status"], "PLACED")
         self.assertEqual(self.record("oms.ReturnReceived").value["received_at"], datetime(2026, 1, 5, 12, 0, 0, 500000))
 
+    def test_truncates_and_messages_have_a_place(self):
+        lines = sample()
+        begin = next(n for n, line in enumerate(lines) if "\tBEGIN 758" in line)
+        lines[begin + 1 : begin + 1] = ["0/19D2CE0\t758\ttable public.orders, public.order_lines: TRUNCATE: restart_seqs cascade\n"]
+        lines[begin:begin] = [
+            "0/19D2CE0\t758\tmessage: transactional: 1 prefix: p, sz: 1 content:x\n",
+            "0/19D2CE0\t0\tmessage: transactional: 0 prefix: p, sz: 1 content:x\n",
+        ]
+        order = next(transaction for transaction in witness.transactions(lines) if transaction.xid == "758")
+        first = rules.due(order, order.end - COMMIT_RECORD, SOURCE)[0]
+        self.assertEqual(first.value["meta"]["sequence"][-21:], "0000000003-FFFFFFFFFF")
+        self.assertIn(":public.orders:1:", first.id)
+
+    def test_an_unchanged_value_out_of_line_is_the_old_one(self):
+        lines = [
+            line.replace("old-key: id[bigint]:8", "old-key: cancel_reason[text]:'long' id[bigint]:8")
+            .replace("cancel_reason[text]:null", "cancel_reason[text]:unchanged-toast-datum")
+            for line in sample()
+            if "\t767\t" in line
+        ]
+        (cancelling,) = witness.transactions(lines)
+        (cancelled,) = rules.due(cancelling, cancelling.end - COMMIT_RECORD, SOURCE)
+        self.assertEqual(cancelled.value["reason"], "long")
+
     def test_a_dump_that_is_cut_or_foreign_is_refused(self):
         lines = sample()
         bad = [lines[:-1], lines[:1] + ["0/1\t755\tmessage: what?\n"], [line.replace("+00", "+01") for line in lines]]

@@ -219,6 +219,8 @@ def due(transaction, commit_lsn, source_id, topic_prefix=""):
     """The records that `transaction` must have become, in order; `commit_lsn` is where its commit record starts."""
     records, of_table, place = [], {}, 0
     for change in transaction.changes:
+        if change.operation == "MESSAGE":
+            place += 1
         if change.table not in PUBLISHED:
             continue
         count = of_table.get(change.table, 0)
@@ -241,12 +243,14 @@ def _due_of_change(change, transaction, stem, sequence, source_id, topic_prefix,
     for event, operations, condition, topic, key in RULES[change.table]:
         if kind not in operations or (condition and not condition(change.old, change.new)):
             continue
+        # A value that is out of line and was not changed is not sent again; it is the old row's.
+        new = {name: change.old.get(name, value) if value is UNCHANGED_TOAST else value for name, value in change.new.items()}
         id = f"{stem}{event.replace('.', '/')}/v1"
-        request = change.new["request_id"]
+        request = new["request_id"]
         headers = {"ce_id": id, "ce_type": f"{event}.v1"}
         if request is not None:
             headers["correlation_id"] = request
-        value = {name: convert(change.new[column]) for name, (column, convert) in FIELDS[event].items()}
+        value = {name: convert(new[column]) for name, (column, convert) in FIELDS[event].items()}
         for name, (column, convert) in OLD_FIELDS.get(event, {}).items():
             value[name] = convert(change.old[column])
         value["meta"] = {
@@ -259,4 +263,4 @@ def _due_of_change(change, transaction, stem, sequence, source_id, topic_prefix,
             "correlation_id": request,
             "traceparent": None,
         }
-        records.append(Record(topic_prefix + topic, id, change.new[key], headers, event, value))
+        records.append(Record(topic_prefix + topic, id, new[key], headers, event, value))

@@ -9,7 +9,10 @@ from datetime import datetime, timezone
 
 
 class Change:
-    """One row change. `old` holds what the replica identity kept; columns that were NULL there are missing in it."""
+    """One row change. `old` holds what the replica identity kept; columns that were NULL there are missing in it.
+
+    A truncate has neither row, and one change for each table. A message of `pg_logical_emit_message` has no table.
+    """
 
     __slots__ = ("table", "operation", "old", "new")
 
@@ -34,6 +37,8 @@ UNCHANGED_TOAST = object()
 
 _COMMIT = re.compile(r"COMMIT (\d+) \(at ([^)]+)\)\Z")
 _CHANGE = re.compile(r"table ((?:\w+|\"(?:[^\"]|\"\")+\")\.(?:\w+|\"(?:[^\"]|\"\")+\")): (INSERT|UPDATE|DELETE):")
+_TRUNCATE = re.compile(r"table (.+): TRUNCATE: ")
+_MESSAGE = re.compile(r"message: transactional: ([01]) ")
 _PART = re.compile(
     r" (?:(old-key|new-tuple):"
     r"|(\w+|\"(?:[^\"]|\"\")+\")\[((?:[^\[\]]|\[\])+)\]:(?:'([^']*(?:''[^']*)*)'|([^' ]\S*)))"
@@ -50,16 +55,23 @@ def lsn(text):
 
 def transactions(lines):
     """The transactions of a dump in commit order, from its lines."""
-    current = None
+    current, early = None, []
     for line in lines:
         at, xid, data = line.rstrip("\n").split("\t")
         if "\\" in data:
             data = _ESCAPE.sub(lambda match: _ESCAPED.get(match[1], match[1]), data)
         if data.startswith("table "):
-            current.changes.append(_change(data))
+            current.changes += _changes(data)
             current.last_change = lsn(at)
         elif data.startswith("BEGIN "):
             current = Transaction(xid)
+            current.changes += [message for of, message in early if of == xid]
+            early = []
+        elif message := _MESSAGE.match(data):
+            # test_decoding does not write BEGIN for a message alone, so one may stand before its transaction's.
+            if message[1] == "1":
+                change = Change(None, "MESSAGE", {}, {})
+                current.changes.append(change) if current else early.append((xid, change))
         else:
             commit = _COMMIT.match(data)
             if not commit or commit[1] != current.xid:
@@ -77,6 +89,11 @@ def timestamp(text):
     if not text.endswith("+00"):
         raise Unreadable(f"not a timestamp in UTC: {text}")
     return datetime.fromisoformat(text[:-3]).replace(tzinfo=timezone.utc)
+
+
+def _changes(data):
+    truncate = _TRUNCATE.match(data)
+    return [Change(table, "TRUNCATE", {}, {}) for table in truncate[1].split(", ")] if truncate else [_change(data)]
 
 
 def _change(data):
