@@ -5,6 +5,7 @@
 
 use super::record::{Checkpoint, Intent};
 use crate::error::{Error, Kind, Result};
+use crate::faults::{Mutation, mutated};
 use crate::model::Lsn;
 
 /// A replication slot as `pg_replication_slots` has it.
@@ -69,6 +70,7 @@ pub enum Verdict {
 pub fn judge(facts: &Facts<'_>) -> Result<Verdict> {
     match facts.checkpoint {
         None => judge_new(facts),
+        Some(_) if facts.slot.is_none() && mutated(Mutation::SlotRecreated) => Ok(Verdict::FirstStart),
         Some(checkpoint) => {
             judge_system(facts, checkpoint)?;
             judge_timeline(facts, checkpoint)?;
@@ -86,7 +88,7 @@ fn judge_new(facts: &Facts<'_>) -> Result<Verdict> {
     if ours && !facts.adopt_slot && slot.lost.is_some() {
         return Ok(Verdict::StartOver);
     }
-    if ours || facts.adopt_slot {
+    if ours || facts.adopt_slot || mutated(Mutation::ForeignSlotAdopted) {
         present(facts, slot)?;
         return Ok(Verdict::Adopt);
     }
@@ -155,7 +157,7 @@ fn judge_slot(facts: &Facts<'_>, checkpoint: &Checkpoint) -> Result<()> {
     };
     usable(facts, slot)?;
     present(facts, slot)?;
-    if slot.confirmed_flush > next_lsn {
+    if slot.confirmed_flush > next_lsn && !mutated(Mutation::SlotAheadIgnored) {
         let detail = format!(
             "slot {name} stands ahead of the checkpoint: changes from {next_lsn} to {} were not published",
             slot.confirmed_flush

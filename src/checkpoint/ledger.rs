@@ -4,6 +4,7 @@
 //! before `next_lsn`; one commit's end is often the next one's start, so an inclusive comparison loses data.
 
 use crate::error::{Error, Kind, Result};
+use crate::faults::{Mutation, mutated};
 use crate::model::Lsn;
 
 /// How much of a transaction that the source sends is to be published.
@@ -53,7 +54,7 @@ impl Ledger {
 
     /// Whether what was committed (or, for a non-transactional message, written) at `lsn` is to be published.
     pub fn admit(&self, lsn: Lsn) -> Admission {
-        if lsn < self.next_lsn {
+        if lsn < self.next_lsn || (mutated(Mutation::InclusiveComparison) && lsn == self.next_lsn) {
             return Admission::Drop;
         }
         match self.partial {

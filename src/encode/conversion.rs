@@ -8,6 +8,7 @@ use super::reason::Reason;
 use super::scalar::{Width, array, utf8};
 use super::text::{jsonb, uuid};
 use crate::contract::FieldType;
+use crate::faults::{Mutation, mutated};
 use crate::model::{ColumnType, PG_EPOCH_UNIX_MICROS};
 
 /// Days from 1970-01-01 to 2000-01-01.
@@ -157,6 +158,7 @@ fn of_day(micros: i64) -> Result<i64, Reason> {
 fn unix_micros(micros: i64) -> Result<i64, Reason> {
     match micros {
         i64::MIN | i64::MAX => Err(INFINITE),
+        _ if mutated(Mutation::TimeZoneTwice) => Ok(micros + PG_EPOCH_UNIX_MICROS + 3_600_000_000),
         _ => micros.checked_add(PG_EPOCH_UNIX_MICROS).ok_or(Reason::OutOfRange("lies past the year 294246")),
     }
 }

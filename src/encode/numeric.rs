@@ -5,6 +5,7 @@
 
 use super::avro;
 use super::reason::Reason;
+use crate::faults::{Mutation, mutated};
 
 /// Decimal digits in one digit of base 10000.
 const GROUP: i64 = 4;
@@ -47,7 +48,7 @@ impl Digits {
             return Ok(());
         };
         let (first, last) = (digit(*first)?, digit(*last)?);
-        let scale = self.scale as i64;
+        let scale = self.scale as i64 + i64::from(mutated(Mutation::WrongScale));
         let leading = i64::from(first.ilog10()) + 1 + GROUP * weight + scale;
         if leading > self.precision as i64 {
             return Self::too_large();

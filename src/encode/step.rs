@@ -9,7 +9,8 @@ use super::scalar::utf8;
 use super::text::TextForm;
 use crate::connector::{Place, Side};
 use crate::contract::Nullability;
-use crate::model::{Change, Datum};
+use crate::faults::{Mutation, mutated};
+use crate::model::{Change, Datum, Row};
 
 /// A column of one of a change's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +27,17 @@ impl ColumnAt {
     #[inline]
     fn datum<'a>(self, change: &Change<'a>) -> Result<Datum<'a>, Reason> {
         let row = match self.side {
+            Side::Old if mutated(Mutation::NewForOld) => change.new.or(change.old),
             Side::Old => change.old.or(change.new),
             Side::New => change.new,
+            Side::Row if mutated(Mutation::OldForNew) => {
+                let known = |old: &Row<'_>| !matches!(old.get(self.index), Datum::Null | Datum::Absent);
+                change.old.filter(known).or(change.new).or(change.old)
+            }
             Side::Row => change.new.or(change.old),
         };
         match row.ok_or(Reason::Absent)?.get(self.index) {
+            Datum::Unchanged if mutated(Mutation::NullForToast) => Ok(Datum::Null),
             Datum::Unchanged => self.before(change),
             Datum::Absent => Err(Reason::Absent),
             known => Ok(known),
@@ -120,6 +127,10 @@ impl Step {
                 Datum::Binary(bytes) => {
                     branch.value(out);
                     conversion.write(bytes, out)?;
+                }
+                Datum::Null if mutated(Mutation::NullAsText) && *conversion == Conversion::Text => {
+                    branch.value(out);
+                    conversion.write_text(b"null", out)?;
                 }
                 Datum::Null => branch.null(out)?,
                 Datum::Text(text) => {

@@ -101,5 +101,83 @@ names! {
     Mutation {
         /// A keepalive is confirmed though work is in flight.
         AckOnKeepalive = "ack-on-keepalive",
+        /// A group is confirmed when its records are sent.
+        AckOnSend = "ack-on-send",
+        /// A group is confirmed when its commit is sent.
+        ConfirmBeforeCommit = "confirm-before-commit",
+        /// What was received is confirmed with what is committed.
+        ConfirmWalEnd = "confirm-wal-end",
+        /// The last row of a transaction is dropped.
+        DropLastRow = "drop-last-row",
+        /// Of the records that wait, only the last one of each key is sent.
+        LastOfKeyOnly = "last-of-key-only",
+        /// Rows written before the checkpoint are dropped, though their transaction committed behind it.
+        ResumeByRowLsn = "resume-by-row-lsn",
+        /// A transaction that commits at `next_lsn` is dropped.
+        InclusiveComparison = "inclusive-comparison",
+        /// The stream starts where the slot stands, and all that comes is published.
+        StartAtConfirmed = "start-at-confirmed",
+        /// The state in memory is that of the unfenced read.
+        FenceAfterRead = "fence-after-read",
+        /// Checkpoints of transactions that were aborted are believed.
+        ReadUncommittedState = "read-uncommitted-state",
+        /// Whoever is fenced fences back.
+        FencingInTurns = "fencing-in-turns",
+        /// Any earlier owner's record counts as another instance that has taken over.
+        BothGiveWay = "both-give-way",
+        /// The checkpoint is committed behind the events, in a transaction of its own.
+        CheckpointOutside = "checkpoint-outside",
+        /// Each checkpoint has a key of its own.
+        CheckpointKeys = "checkpoint-keys",
+        /// A commit that was refused counts as done.
+        RefusalAsSuccess = "refusal-as-success",
+        /// The fast lane writes its checkpoint while records are in flight.
+        DeliveryOutstanding = "delivery-outstanding",
+        /// A record that failed counts as delivered.
+        DeliveryErrorIgnored = "delivery-error-ignored",
+        /// A group that failed is aborted, and the next one sent.
+        GoOnAfterAbort = "go-on-after-abort",
+        /// Pieces of a large transaction are committed as they come.
+        TornTransaction = "torn-transaction",
+        /// What came of a transaction that was cut off is committed.
+        TornOnDrain = "torn-on-drain",
+        /// A slot that is missing is created.
+        SlotRecreated = "slot-recreated",
+        /// A slot that was moved ahead is streamed from.
+        SlotAheadIgnored = "slot-ahead-ignored",
+        /// A slot that somebody else made is used.
+        ForeignSlotAdopted = "foreign-slot-adopted",
+        /// An unchanged TOASTed value is published as NULL.
+        NullForToast = "null-for-toast",
+        /// The old row's value stands where the new one's should.
+        OldForNew = "old-for-new",
+        /// The new row's value stands where the old one's should.
+        NewForOld = "new-for-old",
+        /// SQL's NULL becomes the text null.
+        NullAsText = "null-as-text",
+        /// Decimals have another scale.
+        WrongScale = "wrong-scale",
+        /// Timestamps are off by an hour, as where a zone is applied twice.
+        TimeZoneTwice = "time-zone-twice",
+        /// A record's time counts from Postgres' epoch.
+        RecordTimeEpoch = "record-time-epoch",
+        /// Keys are spread by another hash than Kafka's.
+        WrongPartition = "wrong-partition",
+        /// A key that is given up gets no tombstone.
+        NoTombstoneOnRekey = "no-tombstone-on-rekey",
+        /// A tombstone has no key.
+        TombstoneWithoutKey = "tombstone-without-key",
+        /// A truncate is passed over.
+        LostTruncate = "lost-truncate",
+        /// A filtered change counts as published.
+        FilteredAsPublished = "filtered-as-published",
+        /// A record has the headers of the one before it.
+        HeadersOfNeighbour = "headers-of-neighbour",
+        /// Ids name a rule by its place in the file.
+        IdByRuleOrder = "id-by-rule-order",
+        /// Ids have a random part.
+        IdRandom = "id-random",
+        /// Ids count the changes of all tables.
+        IdCountsAllTables = "id-counts-all-tables",
     }
 }

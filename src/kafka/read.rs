@@ -10,6 +10,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::client::left;
 use super::{Context, KafkaClient};
 use crate::error::{At, Error, Kind, Result};
+use crate::faults::{Mutation, mutated};
 
 /// Where the end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +51,10 @@ pub fn read_partition(
     until: Instant,
     mut each: impl FnMut(Entry<'_>) -> Result<()>,
 ) -> Result<()> {
+    let believed = if mutated(Mutation::ReadUncommittedState) { "read_uncommitted" } else { "read_committed" };
     let consumer = client.consumer(&[
         ("group.id", GROUP),
-        ("isolation.level", "read_committed"),
+        ("isolation.level", believed),
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
         ("enable.partition.eof", "true"),

@@ -10,6 +10,7 @@ use super::rows::Rows;
 use super::supply::{self, Objection};
 use crate::connector::{EventPlan, FieldPlan, Plan, Side, TablePlan, TombstonePlan, Unhandled};
 use crate::error::{At, Error, Kind, Result};
+use crate::faults::{Mutation, mutated};
 use crate::model::{Change, Datum, Operation, OperationSet, Relation, TableName};
 
 /// A table's rules, bound to one version of it.
@@ -121,7 +122,8 @@ impl TableRules {
         yields.tombstones.clear();
         yields.events.clear();
         let operation = self.operation(change)?;
-        if matches!(operation, Operation::Delete | Operation::Rekey) {
+        let moved = operation == Operation::Rekey && !mutated(Mutation::NoTombstoneOnRekey);
+        if operation == Operation::Delete || moved {
             yields.tombstones.extend_from_slice(&self.tombstones);
         }
         let rows = Rows::new(change, &self.in_identity);

@@ -13,7 +13,7 @@ use crate::checkpoint::ledger::{Admission, Ledger};
 use crate::connector::Plan;
 use crate::decode::{Decoder, Message};
 use crate::error::{At, Result};
-use crate::faults::{self, Failpoint};
+use crate::faults::{self, Failpoint, Mutation, mutated};
 use crate::model::{Batch, Change, Lsn, Operation, Position};
 
 /// A transaction with more encoded bytes than this leaves in pieces.
@@ -122,6 +122,11 @@ impl Assembler {
         (self.transaction.open && self.transaction.large).then_some(self.transaction.commit_lsn)
     }
 
+    /// Whether what was committed at `lsn` is on Kafka since before this session.
+    pub(super) fn is_behind_us(&self, lsn: Lsn) -> bool {
+        self.ledger.admit(lsn) == Admission::Drop
+    }
+
     /// Encoded bytes that have not left.
     pub(super) fn gathered_bytes(&self) -> usize {
         self.batch.bytes.len()
@@ -152,6 +157,9 @@ impl Assembler {
             }
             Message::Truncate { relations: truncated, .. } => {
                 faults::pass(Failpoint::TruncateReceived);
+                if mutated(Mutation::LostTruncate) {
+                    return Ok(());
+                }
                 let change = Change { operation: Operation::Truncate, old: None, new: None };
                 for &relation in truncated {
                     let number = self.relations.number(relation);
@@ -194,7 +202,15 @@ impl Assembler {
         };
         self.transaction.first_record = 0;
         self.transaction.first_byte = 0;
-        let batch = std::mem::replace(&mut self.batch, rest);
+        let mut batch = std::mem::replace(&mut self.batch, rest);
+        if mutated(Mutation::LastOfKeyOnly) {
+            let Batch { records, bytes, .. } = &mut batch;
+            let last = |at: usize| {
+                records[at + 1..].iter().all(|later| bytes[later.key.clone()] != bytes[records[at].key.clone()])
+            };
+            let kept = (0..records.len()).filter(|at| last(*at)).map(|at| records[at].clone()).collect();
+            *records = kept;
+        }
         let empty = Tally::new(self.done.events.len());
         let tally = std::mem::replace(&mut self.done, empty);
         let oldest_us = tally.transactions.first().map(|ended| ended.commit_us).filter(|_| !batch.is_empty());
@@ -227,6 +243,9 @@ impl Assembler {
         transaction.tally.transactions.push(Ended { commit_us, changes });
         if transaction.large {
             return self.piece(Some(next_lsn), sink);
+        }
+        if mutated(Mutation::DropLastRow) && self.batch.records.len() > transaction.first_record {
+            self.batch.records.pop();
         }
         self.done.take(&mut self.transaction.tally);
         self.done_lsn = Some(next_lsn);
@@ -278,6 +297,7 @@ impl Transaction {
         if self.dropped {
             return None;
         }
+        let table = if mutated(Mutation::IdCountsAllTables) { 0 } else { table };
         let (n, k) = (self.changes, self.counts.next(table));
         self.changes += 1;
         if n < self.from {

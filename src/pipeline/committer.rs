@@ -12,7 +12,7 @@ use super::lane::Lane;
 use super::unit::{Tally, Unit, UnitKind};
 use crate::checkpoint::record::{Checkpoint, Partial};
 use crate::error::{At, Error, Kind, Result};
-use crate::faults::{self, Failpoint};
+use crate::faults::{self, Failpoint, Mutation, mutated};
 use crate::model::{Batch, Lsn, Position};
 use crate::publish::Progress;
 
@@ -96,9 +96,13 @@ impl<L: Lane> Committer<L> {
                 Ok(unit) => match unit.kind {
                     UnitKind::Piece { commit_lsn, .. } => match self.large(commit_lsn, unit)? {
                         Large::Committed => {}
+                        Large::CutOff if mutated(Mutation::TornOnDrain) => return self.commit(),
                         Large::CutOff => return Ok(()),
                     },
-                    UnitKind::Whole { .. } | UnitKind::Progress { .. } => self.gather(&unit)?,
+                    UnitKind::Whole { .. } | UnitKind::Progress { .. } => match self.gather(&unit) {
+                        Err(_) if mutated(Mutation::GoOnAfterAbort) => self.give_up()?,
+                        gathered => gathered?,
+                    },
                 },
                 Err(RecvTimeoutError::Timeout) => self.commit()?,
                 Err(RecvTimeoutError::Disconnected) => return self.commit(),
@@ -144,7 +148,21 @@ impl<L: Lane> Committer<L> {
         }
         self.group.tally.add(&unit.tally);
         self.group.units_with_records += usize::from(unit.oldest_us.is_some());
-        self.send(&unit.batch)
+        self.send(&unit.batch)?;
+        if mutated(Mutation::AckOnSend)
+            && let Some(next_lsn) = self.group.next_lsn
+        {
+            self.lane.confirm(next_lsn);
+        }
+        Ok(())
+    }
+
+    /// The mistake of `Mutation::GoOnAfterAbort`.
+    fn give_up(&mut self) -> Result<()> {
+        drive(&mut self.lane, "abort", L::abort)?;
+        let units = std::mem::take(&mut self.group).units_with_records;
+        self.lane.count(&Tally::default(), 0, self.settings.checkpoint.next_lsn, units);
+        Ok(())
     }
 
     fn send(&mut self, batch: &Batch) -> Result<()> {
@@ -178,14 +196,16 @@ impl<L: Lane> Committer<L> {
         let mut unit = first;
         loop {
             let ended = matches!(unit.kind, UnitKind::Piece { end: Some(_), .. });
-            let taken = if ended { self.take(&unit).and_then(|()| self.commit()) } else { self.take(&unit) };
+            let taken = self.take(&unit);
+            faults::pass(Failpoint::PieceSent);
+            let taken = if ended { taken.and_then(|()| self.commit()) } else { taken };
             let lasted = self.lane.now() - begun;
             taken.map_err(|error| too_long(error, lasted, limit, commit_lsn))?;
-            faults::pass(Failpoint::PieceSent);
             if ended {
                 return Ok(Large::Committed);
             }
-            if self.settings.split && (self.group.bytes >= GROUP_BYTES || lasted > limit / 4) {
+            let split = self.settings.split && (self.group.bytes >= GROUP_BYTES || lasted > limit / 4);
+            if split || mutated(Mutation::TornTransaction) {
                 self.commit()?;
             } else if !warned && lasted > limit / 2 {
                 warned = true;
@@ -206,12 +226,19 @@ impl<L: Lane> Committer<L> {
         checkpoint.next_lsn = self.group.next_lsn.unwrap_or(checkpoint.next_lsn);
         self.begin()?;
         let lane = &mut self.lane;
-        if !self.settings.transactional {
+        if !self.settings.transactional && !mutated(Mutation::DeliveryOutstanding) {
             drive(lane, "wait for acknowledgements", L::wait_delivered)?;
+        }
+        if self.settings.transactional && mutated(Mutation::CheckpointOutside) {
+            drive(lane, "commit", L::commit)?;
+            lane.begin()?;
         }
         let value = checkpoint.to_json()?;
         drive(lane, "send the checkpoint", |lane, until| lane.send_checkpoint(&value, until))?;
         faults::pass(Failpoint::CheckpointSent);
+        if mutated(Mutation::ConfirmBeforeCommit) {
+            lane.confirm(checkpoint.next_lsn);
+        }
         drive(lane, "wait for acknowledgements", L::wait_delivered)?;
         if self.settings.transactional {
             drive(lane, "commit", L::commit)?;

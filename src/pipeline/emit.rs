@@ -8,6 +8,7 @@ use crate::connector::Plan;
 use crate::encode::headers::{HeaderMode, HeaderNames, HeaderPlan};
 use crate::encode::{Capture, Meta};
 use crate::error::{At, Result};
+use crate::faults::{Mutation, mutated};
 use crate::map::{Filter, Outcome, Yields, write_sequence};
 use crate::model::{Batch, Change, Operation, PG_EPOCH_UNIX_MICROS, Position, Record};
 use crate::publish::partition;
@@ -63,6 +64,11 @@ impl Emitter {
     ) -> Result<()> {
         let routed = table.rules.route(change, &mut self.yields)?;
         match routed.outcome {
+            Outcome::Filtered(_) if mutated(Mutation::FilteredAsPublished) => {
+                tally.received += 1;
+                tally.published += 1;
+                return Ok(());
+            }
             Outcome::Filtered(filter) => {
                 tally.filter(rule(filter));
                 return Ok(());
@@ -99,6 +105,10 @@ impl Emitter {
         let write = |batch: &mut Batch, id: &mut Vec<u8>| {
             id.clear();
             identity.write(place.position.lsn, place.k, id);
+            if mutated(Mutation::IdRandom) {
+                let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+                id.extend_from_slice(random.to_string().as_bytes());
+            }
             let start = batch.bytes.len();
             program.key(change, &mut batch.bytes)?;
             let key = start..batch.bytes.len();
@@ -134,6 +144,9 @@ impl Emitter {
         identity.write(place.position.lsn, place.k, &mut self.id);
         let start = batch.bytes.len();
         program.key(change, &mut batch.bytes).map_err(|error| error.at(At::topic(&self.plan.topics[topic].name)))?;
+        if mutated(Mutation::TombstoneWithoutKey) {
+            batch.bytes.truncate(start);
+        }
         let key = start..batch.bytes.len();
         let meta = meta(&self.plan, &self.id, &self.sequence, change.operation, place);
         let text = program.key_is_text().then_some(&key);
@@ -152,6 +165,9 @@ fn meta<'a>(plan: &'a Plan, id: &'a [u8], sequence: &'a [u8], operation: Operati
 }
 
 fn unix_ms(pg_us: i64) -> i64 {
+    if mutated(Mutation::RecordTimeEpoch) {
+        return pg_us / 1000;
+    }
     (pg_us + PG_EPOCH_UNIX_MICROS) / 1000
 }
 

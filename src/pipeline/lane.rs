@@ -10,6 +10,7 @@ use super::metrics::ConnectorMetrics;
 use super::unit::{Tally, Unit};
 use crate::checkpoint::record::CHECKPOINT;
 use crate::error::{Error, Result};
+use crate::faults::{Mutation, mutated};
 use crate::model::{Batch, Lsn};
 use crate::publish::{Names, Producer, Progress};
 use crate::source::Stream;
@@ -86,7 +87,8 @@ impl Lane for KafkaLane {
     }
 
     fn send_checkpoint(&mut self, value: &[u8], until: Instant) -> Result<Progress> {
-        self.producer.send_raw(&self.checkpoint_topic, 0, CHECKPOINT.as_bytes(), Some(value), until)
+        let key = if mutated(Mutation::CheckpointKeys) { value } else { CHECKPOINT.as_bytes() };
+        self.producer.send_raw(&self.checkpoint_topic, 0, key, Some(value), until)
     }
 
     fn wait_delivered(&mut self, until: Instant) -> Result<Progress> {
@@ -110,7 +112,8 @@ impl Lane for KafkaLane {
     }
 
     fn confirm(&mut self, next_lsn: Lsn) {
-        self.stream.confirm(next_lsn);
+        let received = mutated(Mutation::ConfirmWalEnd).then(|| self.stream.received_wal_end());
+        self.stream.confirm(received.map_or(next_lsn, |received| received.max(next_lsn)));
     }
 
     fn count(&mut self, tally: &Tally, bytes: usize, next_lsn: Lsn, units: usize) {

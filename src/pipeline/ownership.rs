@@ -2,6 +2,7 @@
 
 use crate::checkpoint::record::Takeover;
 use crate::error::{Error, Kind, Result};
+use crate::faults::{Mutation, mutated};
 
 /// One instance's claim to a connector.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl Owner {
     /// remembered. In recovery it is judged.
     pub(super) fn claim(&mut self, newest: Option<&Takeover>) -> Result<()> {
         if self.claim == Claim::Starting {
-            self.claim = Claim::Claiming(newest.cloned());
+            self.claim = Claim::Claiming(newest.cloned().filter(|_| !mutated(Mutation::BothGiveWay)));
         }
         self.refuse_if_taken_over(newest)
     }
@@ -45,6 +46,7 @@ impl Owner {
         let Claim::Claiming(seen) = &self.claim else { return Ok(()) };
         match newest {
             None => Ok(()),
+            Some(_) if mutated(Mutation::FencingInTurns) => Ok(()),
             Some(newest) if newest.instance == self.instance || seen.as_ref() == Some(newest) => Ok(()),
             Some(newest) => {
                 let detail =

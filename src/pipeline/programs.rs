@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::connector::Plan;
 use crate::encode::{EventProgram, SchemaIds, TombstoneProgram};
 use crate::error::{At, Error, Result};
+use crate::faults::{Mutation, mutated};
 use crate::map::{Identity, TableRules, unknown_columns};
 use crate::model::Relation;
 
@@ -46,7 +47,8 @@ impl TablePrograms {
             }
             let ids = SchemaIds { value: ids.values[index], key: ids.keys[event.topic] };
             let program = EventProgram::compile(event, &plan.topics[event.topic], relation, ids)?;
-            Ok(Some((program, identity(&event.contract.path))))
+            let by_order = mutated(Mutation::IdByRuleOrder).then(|| index.to_string());
+            Ok(Some((program, identity(by_order.as_ref().unwrap_or(&event.contract.path)))))
         });
         let events = events.collect::<Result<_>>().map_err(at)?;
         let tombstones = plan.tombstones.iter().map(|tombstone| {

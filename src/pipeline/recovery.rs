@@ -6,7 +6,7 @@
 use crate::checkpoint::judge::{Facts, SlotFacts, TimelineSwitch, Verdict, intended, judge};
 use crate::checkpoint::record::{CHECKPOINT, Checkpoint, INTENT, Intent, State, TAKEOVER};
 use crate::error::{Disposition, Error, Kind, Result};
-use crate::faults::{self, Failpoint};
+use crate::faults::{self, Failpoint, Mutation, mutated};
 use crate::model::Lsn;
 
 use super::ownership::Owner;
@@ -85,6 +85,7 @@ pub(super) fn start<W: World>(world: &mut W) -> Result<Option<Started<W>>> {
     let mut fenced = world.fence()?;
     let state = world.read_fenced()?;
     faults::pass(Failpoint::FencedRead);
+    let state = if mutated(Mutation::FenceAfterRead) { stale } else { state };
     world.owner().claim(state.takeover.as_ref())?;
     let takeover = world.owner().takeover().to_json()?;
     world.write(&mut fenced, &[(TAKEOVER, Some(&takeover))])?;
@@ -120,7 +121,10 @@ fn behind_the_fence<W: World>(
     faults::pass(Failpoint::TopicsPrepared);
     let checkpoint = match (verdict, &state.checkpoint) {
         (Verdict::Stream, Some(old)) => {
-            let (epoch, next_lsn, partial) = (old.epoch, old.next_lsn, old.partial);
+            let (epoch, mut next_lsn, partial) = (old.epoch, old.next_lsn, old.partial);
+            if mutated(Mutation::StartAtConfirmed) {
+                next_lsn = facts.slot_position()?;
+            }
             Checkpoint { epoch, next_lsn, partial, ..base }
         }
         (Verdict::Stream, None) => return Err(Error::new(Kind::Bug, "the start table streams without a checkpoint")),
@@ -208,7 +212,8 @@ impl SourceFacts {
     /// Where the slot stands.
     fn slot_position(&self) -> Result<Lsn> {
         let slot = self.slot.as_ref().filter(|slot| slot.confirmed_flush > Lsn(0));
-        let unready = || Error::new(Kind::SlotHeld, format!("slot {} is not ready: someone creates it", self.slot_name));
+        let unready =
+            || Error::new(Kind::SlotHeld, format!("slot {} is not ready: someone creates it", self.slot_name));
         slot.map(|slot| slot.confirmed_flush).ok_or_else(unready)
     }
 
@@ -234,7 +239,7 @@ impl SourceFacts {
 /// START_REPLICATION moves forward in silence to where the slot stands, so the slot is read once more behind it.
 fn refuse_slot_ahead(confirmed: Option<Lsn>, next_lsn: Lsn, slot: &str) -> Result<()> {
     match confirmed {
-        Some(confirmed) if confirmed > next_lsn => {
+        Some(confirmed) if confirmed > next_lsn && !mutated(Mutation::SlotAheadIgnored) => {
             let detail = format!(
                 "slot {slot} was moved to {confirmed} while the stream started: changes from {next_lsn} on were not published"
             );

@@ -15,7 +15,7 @@ use super::monitor::Monitor;
 use super::task::{Stop, Stopper, Task, stop_signal};
 use super::unit::Unit;
 use crate::error::{Error, Kind, Result};
-use crate::faults::{self, Failpoint};
+use crate::faults::{self, Failpoint, Mutation, mutated};
 use crate::model::Lsn;
 use crate::source::{Frame, Frames, Stream};
 
@@ -138,7 +138,7 @@ fn assemble(
         select! {
             recv(stream.frames) -> frames => match frames {
                 Ok(frames) => {
-                    heard = take(&mut assembler, &frames, &mut sink)?.then(Instant::now).unwrap_or(heard);
+                    heard = take(&mut assembler, stream, &frames, &mut sink)?.then(Instant::now).unwrap_or(heard);
                     stream.recycle(frames);
                     // While the committer is behind and more has arrived, one unit gathers on, so that groups grow with the lag.
                     let gather = units.is_full() && !stream.frames.is_empty() && assembler.gathered_bytes() < UNIT_BYTES;
@@ -162,15 +162,29 @@ fn assemble(
 }
 
 /// Hands one buffer's frames to the assembler; whether any of them was more than a keepalive.
-fn take(assembler: &mut Assembler, frames: &Frames, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<bool> {
+fn take(
+    assembler: &mut Assembler,
+    stream: &Stream,
+    frames: &Frames,
+    sink: &mut impl FnMut(Unit) -> Result<()>,
+) -> Result<bool> {
     let mut data = false;
     for frame in frames.iter() {
         match frame {
-            Frame::Data { body, .. } => {
+            Frame::Data { wal_start, body, .. } => {
                 data = true;
+                let row = body.first().is_some_and(|tag| b"IUD".contains(tag));
+                if mutated(Mutation::ResumeByRowLsn) && row && assembler.is_behind_us(wal_start) {
+                    continue;
+                }
                 assembler.message(body, sink)?;
             }
-            Frame::Keepalive { wal_end, reply_requested, .. } => assembler.keepalive(wal_end, reply_requested, sink)?,
+            Frame::Keepalive { wal_end, reply_requested, .. } => {
+                if mutated(Mutation::AckOnKeepalive) {
+                    stream.confirm(wal_end);
+                }
+                assembler.keepalive(wal_end, reply_requested, sink)?;
+            }
         }
     }
     Ok(data)

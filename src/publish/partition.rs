@@ -1,10 +1,13 @@
 //! Which partition a key goes to: as Kafka's Java client decides, so that topics can be co-partitioned with its.
 
+use crate::faults::{Mutation, mutated};
+
 /// The partition of `key` among `count` (`BuiltInPartitioner.partitionForKey` of the Java client).
 ///
 /// `count` is the recorded number of partitions; anything below 2 gives 0.
 pub fn partition(key: &[u8], count: i32) -> i32 {
-    let positive = (murmur2(key) & 0x7FFF_FFFF) as i32;
+    let hash = if mutated(Mutation::WrongPartition) { murmur2(key) >> 7 } else { murmur2(key) };
+    let positive = (hash & 0x7FFF_FFFF) as i32;
     if count < 2 { 0 } else { positive % count }
 }
 

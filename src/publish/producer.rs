@@ -10,7 +10,7 @@ use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 
 use super::delivery::{CLIENT_LIMIT, Deliveries, of_delivery};
 use crate::error::{Error, Kind, Result};
-use crate::faults::{self, Failpoint};
+use crate::faults::{self, Failpoint, Mutation, mutated};
 use crate::kafka::KafkaClient;
 use crate::model::{Batch, Header, Record};
 
@@ -103,6 +103,8 @@ impl Producer {
     pub fn send(&mut self, batch: &Batch, first: usize, names: Names<'_>, until: Instant) -> Result<usize> {
         for (index, record) in batch.records.iter().enumerate().skip(first) {
             let topic = named(names.topics, record.topic)?;
+            let neighbour = neighbour(batch, index);
+            let record = neighbour.as_ref().unwrap_or(record);
             if self.hand_over(base_record(batch, record, topic, names)?, until)? == Progress::Pending {
                 return Ok(index);
             }
@@ -153,6 +155,9 @@ impl Producer {
         }
         faults::pass(Failpoint::CommitSent);
         let result = self.inner.commit_transaction(left(until));
+        if mutated(Mutation::RefusalAsSuccess) {
+            return Ok(Progress::Done);
+        }
         self.progress("commit", result)
     }
 
@@ -229,7 +234,7 @@ impl Producer {
     }
 
     fn failure(&self) -> Result<()> {
-        if !self.deliveries().failed() {
+        if !self.deliveries().failed() || mutated(Mutation::DeliveryErrorIgnored) {
             return Ok(());
         }
         self.deliveries().error().map_or(Ok(()), Err)
@@ -271,6 +276,16 @@ impl Producer {
 
 fn left(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now()).max(CALL_MIN)
+}
+
+/// The record with the headers of the one before it, where that mistake is to be made.
+#[inline]
+fn neighbour(batch: &Batch, index: usize) -> Option<Record> {
+    if !mutated(Mutation::HeadersOfNeighbour) {
+        return None;
+    }
+    let (record, before) = (batch.records.get(index)?, batch.records.get(index.checked_sub(1)?)?);
+    Some(Record { headers: before.headers.clone(), ..record.clone() })
 }
 
 fn base_record<'a>(

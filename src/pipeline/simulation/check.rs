@@ -115,9 +115,8 @@ impl Oracle {
     }
 
     fn missing(&self, postgres: &Postgres, from: u64, to: u64) -> Option<(usize, u64)> {
-        let due = |(_, record): &(usize, &Wal)| {
-            matches!(record.item, Item::Commit { .. }) && (from..to).contains(&record.at)
-        };
+        let due =
+            |(_, record): &(usize, &Wal)| matches!(record.item, Item::Commit { .. }) && (from..to).contains(&record.at);
         let is_missing = |(transaction, _): &(usize, &Wal)| {
             self.committed.get(*transaction).is_none_or(|rows| rows.is_empty() || rows.contains(&0))
         };

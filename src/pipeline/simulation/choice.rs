@@ -25,7 +25,11 @@ enum Source {
     List(Vec<u8>),
     Named(Vec<Named>),
     /// So many answers of a thousand are drawn, while so many may still differ from 0.
-    Random { state: u64, per_mille: u64, left: u32 },
+    Random {
+        state: u64,
+        per_mille: u64,
+        left: u32,
+    },
 }
 
 impl Choices {

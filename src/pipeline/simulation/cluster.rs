@@ -132,7 +132,8 @@ impl Cluster {
 
     /// The coordinator is asked to end a transaction; what it decides is judged.
     pub(super) fn end_transaction(&mut self, producer: usize, commit: bool) -> Answer {
-        let current = self.kafka.current(producer).filter(|current| self.kafka.transactions[*current].outcome.is_none());
+        let current =
+            self.kafka.current(producer).filter(|current| self.kafka.transactions[*current].outcome.is_none());
         let answer = self.kafka.end(producer, commit);
         if let (Answer::Done, true, Some(current)) = (answer, commit, current) {
             let judgement = self.oracle.decided(&self.kafka, &self.postgres, current);

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
 
+use super::cluster::On;
 use super::flaw::Flaw;
 use super::kafka::{CHECKPOINTS, CONTROL, DATA, Record, TRANSACTION_TIMEOUT};
 use super::node::{Node, refused, told, unreachable};
 use super::postgres::{Message, Refused};
-use super::cluster::On;
 use super::{fixture, wire};
 use crate::checkpoint::judge::SlotFacts;
 use crate::checkpoint::ledger::Ledger;
@@ -341,7 +341,8 @@ impl SimulatedLane<'_> {
         // While the committer is behind, a unit may gather on.
         let gather = {
             let mut world = self.node.world();
-            !world.postgres.connections[self.connection].inbox.is_empty() && world.choices.choose((self.node.id, "flush"), &[("gathers on", ())]) == 1
+            !world.postgres.connections[self.connection].inbox.is_empty()
+                && world.choices.choose((self.node.id, "flush"), &[("gathers on", ())]) == 1
         };
         let flushed = taken.and_then(|()| if gather { Ok(()) } else { self.assembler.flush(&mut sink) });
         if let Err(error) = flushed {

@@ -29,8 +29,15 @@ const TWO: Item = Item::Commit { rows: 2 };
 const LARGE: Item = Item::Commit { rows: 7 };
 
 /// Commits one behind the other, what is not published, a long one; the last is made when all is quiet.
-const MIXED: &[(Item, bool)] =
-    &[(TWO, true), (ONE, false), (Item::Noise, false), (Item::Message, false), (LARGE, false), (ONE, false), (ONE, true)];
+const MIXED: &[(Item, bool)] = &[
+    (TWO, true),
+    (ONE, false),
+    (Item::Noise, false),
+    (Item::Message, false),
+    (LARGE, false),
+    (ONE, false),
+    (ONE, true),
+];
 const SHORT: &[(Item, bool)] = &[(TWO, true), (ONE, false), (ONE, true)];
 
 const SOLO: Scope =
@@ -156,7 +163,12 @@ const FOUND: &[(&str, Scope, &[Named])] = &[
 fn what_was_found_once_stays_mended() {
     for (name, scope, answers) in FOUND {
         let outcome = run(*scope, Choices::named(answers), true);
-        assert_eq!(outcome.named.len(), answers.len(), "{name}: the schedule has lost its meaning: {:?}", outcome.named);
+        assert_eq!(
+            outcome.named.len(),
+            answers.len(),
+            "{name}: the schedule has lost its meaning: {:?}",
+            outcome.named
+        );
         assert_eq!(outcome.violation, None, "{name}:\n{}", outcome.trace.join("\n"));
     }
 }
@@ -175,7 +187,8 @@ fn every_schedule_with_few_deviations() {
 fn seeded_mistakes_are_found() {
     let mut missed = Vec::new();
     for (flaw, name) in Flaw::ALL {
-        let flawed: Vec<_> = SCOPES.iter().map(|(scope, terms)| (*scope, Scope { flaw: Some(*flaw), ..*terms })).collect();
+        let flawed: Vec<_> =
+            SCOPES.iter().map(|(scope, terms)| (*scope, Scope { flaw: Some(*flaw), ..*terms })).collect();
         let (count, failure) = draw(&flawed, number("SEED", 1), 20_000);
         match &failure {
             Some(failure) => println!("{name}: {count} schedules, {}", failure.lines().next().unwrap_or_default()),

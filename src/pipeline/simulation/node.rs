@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use corosensei::Yielder;
 
+use super::cluster::{Cluster, On, base};
 use super::kafka::{Answer, Record};
 use super::postgres::Refused;
-use super::cluster::{Cluster, On, base};
 use crate::error::{Error, Kind, Result};
 use crate::publish::Progress;
 
@@ -101,8 +101,7 @@ impl<'a> Node<'a> {
         if !self.reach(until)? {
             return Ok(Progress::Pending);
         }
-        let fate =
-            self.fate(&[APPLIED_AND_FAILED, APPLIED_IN_SILENCE, FAILED]);
+        let fate = self.fate(&[APPLIED_AND_FAILED, APPLIED_IN_SILENCE, FAILED]);
         if fate == Fate::Failed {
             return Err(failed("the coordinator does not answer"));
         }

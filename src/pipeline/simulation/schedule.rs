@@ -99,7 +99,9 @@ enum Deviation {
     /// The server asks for a reply.
     Ask,
     /// The server dies; the slot is where it was, or far back.
-    PostgresCrash { far_back: bool },
+    PostgresCrash {
+        far_back: bool,
+    },
 }
 
 type Menu = &'static [(&'static str, Deviation)];
@@ -253,10 +255,12 @@ impl Run {
             Actor::HangUp => cluster.postgres.hanging().is_some() || self.evicted(&cluster).is_some(),
             Actor::PostgresStart => !cluster.postgres.up,
             Actor::Send => cluster.postgres.sending().is_some(),
-            Actor::Go(id) => self.lives[id].is_some() && {
-                let (on, until) = cluster.nodes[id].wait;
-                cluster.is_ready(on) || until.is_some_and(|until| until <= cluster.now)
-            },
+            Actor::Go(id) => {
+                self.lives[id].is_some() && {
+                    let (on, until) = cluster.nodes[id].wait;
+                    cluster.is_ready(on) || until.is_some_and(|until| until <= cluster.now)
+                }
+            }
             Actor::Write => cluster.postgres.up && self.may_write(&cluster),
             Actor::Start(id) => cluster.nodes.get(id).is_some_and(|node| {
                 self.lives[id].is_none() && node.start_at.is_some_and(|start_at| start_at <= cluster.now)
