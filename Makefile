@@ -1,5 +1,5 @@
 # SECONDS, CYCLES and SEED are handed on: make demo SECONDS=60, make torture CYCLES=200 SEED=7, make fuzz SECONDS=600
-.PHONY: demo test test-full torture bench fuzz serve build deps deps-test lint clean
+.PHONY: demo test test-full torture sweep torture-proof bench fuzz serve build deps deps-test lint clean
 
 demo: deps
 	@deploy/drive.sh demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
@@ -10,10 +10,21 @@ test: deps-test
 test-full: deps-test
 	@.ci/stages.sh full
 
+# Random kills. RESUME=1 adds the run to target/torture/report.json; DELIVERY=at_least_once.
 torture: deps
 	@deploy/drive.sh torture $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(POSTGRES_CYCLES),--postgres-cycles $(POSTGRES_CYCLES)) \
-		$(if $(BROKER_CYCLES),--broker-cycles $(BROKER_CYCLES))
+		$(if $(BROKER_CYCLES),--broker-cycles $(BROKER_CYCLES)) \
+		$(if $(DELIVERY),--delivery $(DELIVERY)) $(if $(RESUME),--resume)
+
+# A kill at every failpoint, in both delivery modes or in DELIVERY; ONLY=commit: the points whose name contains it.
+# STALL=1: the daemon stands still there while another takes over, and wakes up behind it.
+sweep: deps
+	@deploy/drive.sh sweep $(if $(DELIVERY),--delivery $(DELIVERY)) $(if $(ONLY),--only $(ONLY)) $(if $(STALL),--stall)
+
+# Every known mistake made on purpose, and found: target/torture/proof.json. ONLY=toast: those whose name contains it.
+torture-proof: deps
+	@deploy/drive.sh proof $(if $(ONLY),--only $(ONLY))
 
 # A release build (some minutes), as its users have it; QUICK=1: a tenth of everything.
 bench: deps
@@ -40,8 +51,8 @@ deps-test:
 
 lint:
 	cargo fmt --check
-	cargo clippy --profile ci --all-targets -- -D warnings
-	cargo clippy --profile ci --test drive -- -D warnings
+	cargo clippy --profile ci --features faults --all-targets --test drive -- -D warnings
+	cargo clippy --profile ci --lib --bins -- -D warnings
 
 clean:
 	cargo clean

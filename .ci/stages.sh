@@ -29,14 +29,18 @@ stage() {
 }
 
 stage lint 600 make lint
-stage build 900 cargo test --profile ci --no-run --lib --test tidy --test main --test drive
-stage tidy 30 cargo test --profile ci --test tidy
-stage unit 180 cargo test --profile ci --lib
+# One build for all stages: with failpoints, which a release cannot have.
+stage build 900 cargo test --profile ci --features faults --no-run --lib --test tidy --test main --test drive
+stage tidy 30 cargo test --profile ci --features faults --test tidy
+stage unit 180 cargo test --profile ci --features faults --lib
 stage docs 120 env RUSTDOCFLAGS='-D warnings' cargo doc --profile ci --no-deps --document-private-items
-stage integration 720 cargo test --profile ci --test main
+stage integration 720 cargo test --profile ci --features faults --test main
+stage sweep 600 make sweep DELIVERY=exactly_once
 stage kill 720 make torture CYCLES=25 POSTGRES_CYCLES=3 BROKER_CYCLES=3
 stage demo 180 make demo SECONDS=30
 
 if [ "${1:-}" = full ]; then
-    stage test-full 7200 cargo test --profile ci --test main -- --ignored
+    stage test-full 7200 cargo test --profile ci --features faults --test main -- --ignored
+    stage sweep-full 1200 make sweep
+    stage proof 1200 make torture-proof
 fi

@@ -11,6 +11,7 @@ mod demo;
 #[path = "drive/serve.rs"]
 mod serve;
 mod torture;
+mod trial;
 
 #[derive(Parser)]
 struct Arguments {
@@ -26,6 +27,10 @@ enum Command {
     Serve(serve::Arguments),
     /// Kill daemon, Postgres and broker at random moments under load, then judge what subscribers see.
     Torture(torture::Arguments),
+    /// Kill the daemon at every failpoint, in both delivery modes, then judge what subscribers see.
+    Sweep(trial::sweep::Arguments),
+    /// Let the daemon make each known mistake, and see that the judges say so.
+    Proof(trial::proof::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +38,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Torture(arguments) => torture::run(&arguments),
+        Command::Sweep(arguments) => trial::sweep::run(&arguments),
+        Command::Proof(arguments) => trial::proof::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rustix::process::Signal;
@@ -113,6 +113,26 @@ impl Kafka {
         let results = runtime()?.block_on(admin.create_topics([&topic], &options))?;
         for result in results {
             result.map_err(|(topic, code)| format!("create topic {topic}: {code}"))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn delete_topic(&self, name: &str) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST));
+        for result in runtime()?.block_on(admin.delete_topics(&[name], &options))? {
+            result.map_err(|(_, code)| format!("delete topic {name}: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Sets one of a topic's settings; the others that it was created with are the brokers' defaults again.
+    pub(crate) fn set_topic(&self, name: &str, setting: &str, value: &str) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST));
+        let config = AlterConfig::new(ResourceSpecifier::Topic(name)).set(setting, value);
+        for result in runtime()?.block_on(admin.alter_configs([&config], &options))? {
+            result.map_err(|(_, code)| format!("set {setting} of topic {name}: {code}"))?;
         }
         Ok(())
     }

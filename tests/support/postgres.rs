@@ -162,6 +162,14 @@ impl Postgres {
         self.sql(SUPERUSER)?.batch(&format!("CREATE DATABASE {name}"))
     }
 
+    /// Creates a database with all that `template` has in it.
+    pub(crate) fn copy_database(&self, template: &str, name: &str) -> Result<()> {
+        // One at a time: the server lets nobody be connected to the template, another copy neither.
+        static COPYING: Mutex<()> = Mutex::new(());
+        let _copying = COPYING.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sql(SUPERUSER)?.batch(&format!("CREATE DATABASE {name} TEMPLATE {template}"))
+    }
+
     /// Drops a database with its slots, whoever still uses them.
     pub(crate) fn drop_database(&self, name: &str) -> Result<()> {
         let sql = self.sql(SUPERUSER)?;

@@ -139,6 +139,13 @@ impl Drop for Process {
     }
 }
 
+/// Whether it stands still after SIGSTOP.
+pub(crate) fn is_stopped(id: u32) -> Result<bool> {
+    let file = format!("/proc/{id}/stat");
+    let stat = std::fs::read_to_string(&file).context(file)?;
+    Ok(stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
+}
+
 /// True when the process has ended within `within`. It need not be a child of this one; a number that belongs to no
 /// process counts as ended.
 pub(crate) fn wait_for_end(pid: Pid, within: Duration) -> Result<bool> {

@@ -14,6 +14,8 @@ mod plan;
 mod report;
 mod scene;
 
+pub(crate) use self::report::report_file;
+
 use std::time::Instant;
 
 use self::plan::Plan;

@@ -148,8 +148,7 @@ impl Report {
     /// No mistake, and something to have made mistakes with. The oracle's count agrees with that of plain SQL, so that
     /// no single judge has to be believed.
     pub(super) fn is_clean(&self) -> bool {
-        let granted =
-            |name: &str| name.ends_with("duplicates") && self.delivery == Delivery::AtLeastOnce.name();
+        let granted = |name: &str| name.ends_with("duplicates") && self.delivery == Delivery::AtLeastOnce.name();
         self.counters().all(|(name, count)| count == 0 || granted(name))
             && self.unsure == 0
             && self.verdict.events > 0

@@ -31,7 +31,7 @@ pub(crate) struct Configuration {
     pub(crate) file: PathBuf,
     /// The topics of its connector, with their prefix.
     pub(crate) topics: Vec<String>,
-    topic_prefix: String,
+    pub(crate) topic_prefix: String,
 }
 
 impl Configuration {
@@ -45,12 +45,16 @@ impl Configuration {
 
     /// The same connector under another name, on a slot that is there already, with topics of its own.
     pub(crate) fn on_slot(stack: &Stack, name: &str, slot: &str) -> Result<Self> {
-        let folder = stack.sandbox.folder(name)?;
         let own = format!("slot = {slot:?}");
-        let connector =
-            super::connector_file(&format!("/oms/{name}"), slot).replace(&own, &format!("{own}\nadopt_slot = true"));
+        let connector = super::connector_file(&format!("/oms/{name}"), slot);
+        Self::own(stack, name, &connector.replace(&own, &format!("{own}\nadopt_slot = true")))
+    }
+
+    /// A connector of this name and text, in a folder of its own, with topics of its own.
+    pub(crate) fn own(stack: &Stack, name: &str, connector: &str) -> Result<Self> {
+        let folder = stack.sandbox.folder(name)?;
         let topic_prefix = format!("{name}.");
-        let topics = topics(&connector, &topic_prefix)?;
+        let topics = topics(connector, &topic_prefix)?;
         std::fs::create_dir(folder.join("connectors"))?;
         std::fs::write(folder.join("connectors").join(format!("{name}.toml")), connector)?;
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -82,6 +86,12 @@ impl<'a> Site<'a> {
         Ok(site)
     }
 
+    /// The same in another database of the server. Nobody may be connected to this one.
+    pub(crate) fn copy(&self, database: &str) -> Result<Self> {
+        self.stack.postgres.copy_database(&self.database, database)?;
+        Ok(Self { stack: self.stack, database: database.to_owned(), password: self.password.clone() })
+    }
+
     pub(crate) fn sql(&self) -> Result<Sql> {
         self.stack.postgres.sql(&self.database)
     }
@@ -99,9 +109,14 @@ impl<'a> Site<'a> {
 
     /// Registers the contracts, as an operator does before the first start.
     pub(crate) fn push_contracts(&self, configuration: &Configuration) -> Result<()> {
+        self.push_contracts_with(configuration, &[])
+    }
+
+    /// The same with more in the environment.
+    pub(crate) fn push_contracts_with(&self, configuration: &Configuration, more: &[(&str, &str)]) -> Result<()> {
         let mut push = Command::new(BINARY);
         push.args(["schemas", "push", "--config"]).arg(&configuration.file);
-        push.envs(self.environment(configuration));
+        push.envs(self.environment(configuration)).envs(more.iter().copied());
         run(&mut push).map(drop)
     }
 

@@ -1,0 +1,18 @@
+//! Trials: connectors of their own on one set of servers, each with a fault on purpose, each judged.
+//!
+//! ```text
+//! sweep   every failpoint, in both delivery modes: the daemon is killed there and started again; nothing may be amiss
+//! proof   every mutation: the daemon makes a mistake, and a judge must say so; without it the same trial is clean
+//!
+//! trial   one connector: database, slot, topics, daemons, watchdog      script   what is written to its database
+//! lanes   several at a time                                             judge    the oracle over all of them
+//! ```
+
+mod counts;
+mod judge;
+mod lanes;
+pub(crate) mod proof;
+mod scenario;
+mod script;
+pub(crate) mod sweep;
+mod trial;

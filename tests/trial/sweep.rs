@@ -1,0 +1,342 @@
+//! `sweep`: kills a daemon at every failpoint, in both delivery modes, and judges what comes of the next start. Or stops
+//! it there (SIGSTOP), lets a second daemon take over and work, and wakes the first one up again.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde::Serialize;
+use walwright::faults::Failpoint;
+
+use super::judge::judge;
+use super::lanes::in_lanes;
+use super::script;
+use super::trial::{Ground, Left, Trial};
+use crate::support::fault::{Deed, Fault};
+use crate::support::oracle::Verdict;
+use crate::support::stack::Stack;
+use crate::support::{Context, Result, kafka, postgres};
+use crate::torture::{Delivery, faults_are_built_in, report_file};
+
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Arguments {
+    /// One delivery mode only.
+    #[arg(long, value_enum)]
+    delivery: Option<Delivery>,
+    /// Stop the daemon instead of killing it.
+    #[arg(long)]
+    stall: bool,
+    /// Failpoints whose name contains this only.
+    #[arg(long)]
+    only: Option<String>,
+    /// Trials at a time.
+    #[arg(long, default_value_t = 3)]
+    lanes: usize,
+}
+
+/// How a failpoint is come by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    /// The very first start.
+    FirstStart,
+    /// A start behind a daemon that was killed with a transaction open.
+    Again,
+    /// The start behind one that was killed between slot and checkpoint.
+    CutOff,
+    /// A first start on a slot that someone else made.
+    Adopt,
+    /// At work on the script.
+    Work,
+    /// The stop.
+    Drain,
+    /// A change that may not be, behind some pieces of a large transaction.
+    Refusal,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    course: Course,
+    fault: Fault,
+    delivery: Delivery,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?} {}", self.fault, self.course, self.delivery.name())
+    }
+}
+
+/// Where the point lies: each course on which it is to be hit, and at which passing.
+fn courses(point: Failpoint) -> &'static [(Course, u32)] {
+    use Course::{Adopt, Again, CutOff, Drain, FirstStart, Refusal, Work};
+    match point {
+        Failpoint::StateRead
+        | Failpoint::ServerIdentified
+        | Failpoint::JudgedUnfenced
+        | Failpoint::ControlFenced
+        | Failpoint::FencedRead
+        | Failpoint::TakeoverWritten
+        | Failpoint::Judged
+        | Failpoint::TopicsPrepared
+        | Failpoint::StreamStarted
+        | Failpoint::SlotRead => &[(FirstStart, 1), (Again, 1)],
+        Failpoint::DataFenced => &[(FirstStart, 1), (Again, 4)],
+        Failpoint::IntentWritten | Failpoint::SlotCreated => &[(FirstStart, 1)],
+        Failpoint::CheckpointWritten => &[(FirstStart, 1), (CutOff, 1), (Adopt, 1)],
+        Failpoint::BeginReceived | Failpoint::CommitReceived => &[(Work, 1), (Work, 7)],
+        Failpoint::RelationReceived => &[(Work, 4)],
+        Failpoint::RowReceived => &[(Work, 1), (Work, 5_000)],
+        Failpoint::TruncateReceived | Failpoint::MessageReceived => &[(Work, 1)],
+        Failpoint::KeepaliveReceived => &[(Work, 3)],
+        Failpoint::GroupBegun | Failpoint::RecordsSent | Failpoint::CheckpointSent => &[(Work, 1), (Work, 3)],
+        Failpoint::PieceSent => &[(Work, 1), (Work, 3)],
+        // Three control records come before the first group's.
+        Failpoint::Delivered => &[(FirstStart, 1), (Work, 4), (Work, 6)],
+        Failpoint::CommitSent => &[(FirstStart, 1), (FirstStart, 2), (FirstStart, 3), (Work, 4), (Work, 6)],
+        Failpoint::CommitAcknowledged | Failpoint::Confirmed => &[(Work, 1), (Work, 3)],
+        Failpoint::StatusSent => &[(Work, 1)],
+        Failpoint::DrainBegun | Failpoint::DrainCommitted | Failpoint::StreamLeft => &[(Drain, 1)],
+        Failpoint::Aborted => &[(Refusal, 1)],
+    }
+}
+
+/// What a commit's outcome may depend on: how long after its start the process dies. A control record's takes longer.
+fn commit_delays(course: Course) -> Vec<Deed> {
+    let micros: &[u64] = if course == Course::Work { &[100, 700, 2_000, 5_000] } else { &[300, 3_000] };
+    micros.iter().map(|micros| Deed::KillAfter(Duration::from_micros(*micros))).collect()
+}
+
+/// Whether a point exists in this mode. Without transactions there is no group to begin, commit or abort; the control
+/// records have theirs in both modes.
+fn exists(point: Failpoint, course: Course, delivery: Delivery) -> bool {
+    let transactional = match point {
+        Failpoint::GroupBegun | Failpoint::Aborted => true,
+        Failpoint::CommitSent => course == Course::Work,
+        _ => false,
+    };
+    delivery == Delivery::ExactlyOnce || !transactional
+}
+
+/// Where a second daemon could not take over, there is nothing to stall for: it would halt for the same reason.
+fn can_stall(course: Course) -> bool {
+    course != Course::Refusal
+}
+
+fn cases(arguments: &Arguments) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for delivery in [Delivery::ExactlyOnce, Delivery::AtLeastOnce] {
+        if arguments.delivery.is_some_and(|only| only != delivery) {
+            continue;
+        }
+        for &point in Failpoint::ALL {
+            if arguments.only.as_ref().is_some_and(|only| !point.name().contains(only.as_str())) {
+                continue;
+            }
+            let courses = courses(point).iter().filter(|(course, _)| exists(point, *course, delivery));
+            for &(course, count) in courses.filter(|(course, _)| !arguments.stall || can_stall(*course)) {
+                let deeds = match point {
+                    _ if arguments.stall => vec![Deed::Stop],
+                    Failpoint::CommitSent => commit_delays(course),
+                    _ => vec![Deed::Kill],
+                };
+                cases.extend(deeds.into_iter().map(|deed| Case {
+                    course,
+                    fault: Fault { point, count, deed },
+                    delivery,
+                }));
+            }
+        }
+    }
+    cases
+}
+
+/// One line of `target/torture/sweep.json` (`stalls.json`).
+#[derive(Debug, Serialize)]
+struct Line {
+    failpoint: String,
+    course: String,
+    delivery: &'static str,
+    /// It was killed there, or stood still.
+    reached: bool,
+    seconds: f64,
+    slot_ahead: u64,
+    /// What did not come back, catch up or end in time.
+    trouble: Option<String>,
+    verdict: Option<Verdict>,
+}
+
+impl Line {
+    fn is_clean(&self) -> bool {
+        let granted = |verdict: &Verdict| if self.delivery == "at_least_once" { verdict.duplicates } else { 0 };
+        let verdict = self.verdict.as_ref().is_some_and(|v| v.events > 0 && v.mistakes() == granted(v));
+        self.reached && self.trouble.is_none() && self.slot_ahead == 0 && verdict
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    faults_are_built_in()?;
+    let begun = Instant::now();
+    let postgres = postgres::Options::default();
+    let stack = Stack::own(postgres, &kafka::Options::default())?;
+    let ground = Ground::new(&stack)?;
+    let cases = cases(arguments);
+    let numbered: Vec<_> = cases.iter().enumerate().collect();
+    println!("sweep: {} trials, logs in {}", cases.len(), crate::support::sandbox::logs()?.display());
+    let tried = in_lanes(&numbered, arguments.lanes, |(number, case)| {
+        let tried = try_out(&ground, *number, case);
+        if let Ok((line, _)) = &tried
+            && (line.trouble.is_some() || !line.reached)
+        {
+            println!("{case}: reached {}, {:?}", line.reached, line.trouble);
+        }
+        tried
+    });
+    let tried: Vec<(Line, Left)> = tried.into_iter().collect::<Result<_>>()?;
+    let (mut lines, left): (Vec<Line>, Vec<Left>) = tried.into_iter().unzip();
+    let worked = begun.elapsed();
+    for (line, verdict) in lines.iter_mut().zip(judge(&stack, &left, arguments.lanes)?) {
+        match verdict {
+            Ok(verdict) => line.verdict = Some(verdict),
+            Err(fault) => drop(line.trouble.get_or_insert(fault.to_string())),
+        }
+    }
+    println!("trials {:.0} s, judgement {:.0} s", worked.as_secs_f64(), (begun.elapsed() - worked).as_secs_f64());
+    report(&lines, arguments.stall, begun)
+}
+
+fn try_out(ground: &Ground<'_>, number: usize, case: &Case) -> Result<(Line, Left)> {
+    let begun = Instant::now();
+    let mut trial = Trial::new(ground, &format!("sweep{number}"), case.delivery).context(case)?;
+    let mut reached = false;
+    let ended = take_course(&mut trial, case, &mut reached);
+    let left = trial.close().context(case)?;
+    let line = Line {
+        failpoint: case.fault.to_string(),
+        course: format!("{:?}", case.course),
+        delivery: case.delivery.name(),
+        reached,
+        seconds: begun.elapsed().as_secs_f64(),
+        slot_ahead: left.slot.slot_ahead,
+        trouble: ended.err().map(|fault| fault.to_string()),
+        verdict: None,
+    };
+    Ok((line, left))
+}
+
+/// Kills a daemon there, then lets the next one finish.
+fn take_course(trial: &mut Trial<'_>, case: &Case, reached: &mut bool) -> Result<()> {
+    let fault = Some(case.fault);
+    match case.course {
+        Course::FirstStart => trial.start(fault)?,
+        Course::Again => {
+            trial.start(Some(Fault::kill(Failpoint::CheckpointSent, 1)))?;
+            trial.ready()?;
+            script::everything(trial, 1)?;
+            trial.killed(trial.patience)?;
+            trial.start(fault)?;
+        }
+        Course::CutOff => {
+            trial.start(Some(Fault::kill(Failpoint::SlotCreated, 1)))?;
+            trial.killed(trial.patience)?;
+            trial.start(fault)?;
+        }
+        Course::Adopt => {
+            trial.sql().query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", &[&trial.name])?;
+            trial.connector("\npublication = ", "\nadopt_slot = true\npublication = ")?;
+            trial.start(fault)?;
+        }
+        Course::Work => {
+            trial.start(fault)?;
+            // Nothing is written before the slot is there: what the witness alone has seen would be a loss.
+            if trial.ready().is_ok() {
+                script::run(trial, 1)?;
+            }
+        }
+        Course::Drain => {
+            trial.start(fault)?;
+            trial.ready()?;
+            script::run(trial, 1)?;
+            trial.daemon()?.signal(Signal::TERM)?;
+        }
+        Course::Refusal => {
+            trial.start(fault)?;
+            trial.ready()?;
+            script::everything(trial, 1)?;
+            trial.transact(&format!("{}; UPDATE shipments SET parcels = parcels + 1", script::large(1)))?;
+        }
+    }
+    if case.fault.deed == Deed::Stop {
+        return stall(trial, reached);
+    }
+    *reached = trial.killed(Duration::from_secs(20))?;
+    if case.course == Course::Refusal {
+        // The operator decides that the change may pass.
+        trial.connector(
+            "unmatched = \"halt\"                          # a shipment",
+            "unmatched = \"filter\" # a shipment",
+        )?;
+    }
+    trial.kill()?;
+    trial.start(None)?;
+    trial.ready()?;
+    script::everything(trial, 2)?;
+    trial.caught_up()?;
+    trial.stop()
+}
+
+/// The daemon stands still at its failpoint; another takes over and works; then the first one wakes up. In the end one of
+/// them works and the other has given way.
+fn stall(trial: &mut Trial<'_>, reached: &mut bool) -> Result<()> {
+    trial.stopped()?;
+    *reached = true;
+    trial.free_slot()?;
+    let first = trial.start_rival(None)?;
+    trial.ready()?;
+    script::everything(trial, 2)?;
+    trial.caught_up()?;
+    first.signal(Signal::CONT)?;
+    let mut other = trial.settle(first)?;
+    script::everything(trial, 3)?;
+    if trial.caught_up().is_err() {
+        // One that had seen the slot free just before it stood still fences its successor, which gives way at its next group.
+        other = trial.settle(other)?;
+        trial.caught_up()?;
+    }
+    trial.stop()?;
+    other.kill_hard()
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    trials: usize,
+    clean: usize,
+    not_reached: usize,
+    /// Of `at_least_once`.
+    duplicates: u64,
+    seconds: f64,
+    lines: &'a [Line],
+}
+
+fn report(lines: &[Line], stall: bool, begun: Instant) -> Result<()> {
+    let duplicates = lines.iter().filter_map(|line| line.verdict.as_ref()).map(|verdict| verdict.duplicates).sum();
+    let report = Report {
+        trials: lines.len(),
+        clean: lines.iter().filter(|line| line.is_clean()).count(),
+        not_reached: lines.iter().filter(|line| !line.reached).count(),
+        duplicates,
+        seconds: begun.elapsed().as_secs_f64(),
+        lines,
+    };
+    let file = report_file(if stall { "stalls.json" } else { "sweep.json" })?;
+    std::fs::write(&file, serde_json::to_vec_pretty(&report)?).context(file.display())?;
+    for line in lines.iter().filter(|line| !line.is_clean()) {
+        println!("NOT CLEAN: {line:?}");
+    }
+    let Report { trials, clean, not_reached, seconds, .. } = report;
+    println!(
+        "sweep: {clean} of {trials} trials clean, {not_reached} failpoints not reached, {duplicates} duplicates in \
+         at_least_once, {seconds:.0} s; {}",
+        file.display()
+    );
+    if clean == trials && trials > 0 { Ok(()) } else { Err("the sweep is not clean".into()) }
+}
