@@ -40,6 +40,7 @@ stage kill 720 make torture CYCLES=25 POSTGRES_CYCLES=3 BROKER_CYCLES=3
 stage demo 180 make demo SECONDS=30
 
 if [ "${1:-}" = full ]; then
+    stage simulation 1500 cargo test --profile ci --features faults --lib simulation -- --ignored --nocapture --test-threads 2
     stage test-full 7200 cargo test --profile ci --features faults --test main -- --ignored
     stage sweep-full 1200 make sweep
     stage proof 1200 make torture-proof

@@ -53,6 +53,9 @@ pub(super) fn live(node: Node<'_>) {
             Some(pause) => {
                 node.world().say(|| format!("{}: {error}; again in {pause:?}", node.name()));
                 node.sleep(pause);
+                if node.is_dead() || node.world().has_stopped(node.id) {
+                    return;
+                }
             }
             None => {
                 node.world().say(|| format!("{}: HALTS: {error}", node.name()));
@@ -371,6 +374,7 @@ impl Lane for &mut SimulatedLane<'_> {
                 Err(gone) => self.ended = Some(Err(gone)),
                 Ok(true) => self.assemble(),
                 Ok(false) if due.is_some_and(|due| due <= self.node.now()) => return Err(RecvTimeoutError::Timeout),
+                Ok(false) if self.node.cell.borrow().nodes[self.node.id].stopping => {}
                 Ok(false) => {
                     self.ended = Some(Err(Error::new(Kind::PostgresUnreachable, "the source was silent")));
                 }

@@ -1,8 +1,20 @@
-//! The protocol under a deterministic scheduler.
+//! The protocol under a deterministic scheduler: crash at every step, acknowledgements in any order, commits of unknown
+//! outcome, coordinators that time out, processes that stall and wake up again.
 //!
-//! What runs is the product's own code: the assembler with ledger, decoder and encoder, the committer, the steps of a
-//! start, the start table, ownership and the supervisor's rules. What is simulated is what they call: Kafka, Postgres,
-//! the clock, and the moment at which a process dies. Each call is a point at which anybody else may run.
+//! What runs is the product's own code: the assembler with decoder, ledger, map and encode, the committer, the steps of a
+//! start, the start table, ownership and the supervisor's rules. Simulated is what they call (`recovery::World` and
+//! `lane::Lane`): Kafka, Postgres, the clock. An instance is a coroutine; each of its calls is a point at which anybody else
+//! may run, time may pass, or it may die. All is on one thread, so that a schedule is nothing but the answers to the
+//! scheduler's questions (`choice`), and a seed or a list of answers replays it:
+//!
+//! ```text
+//! SEED=7 SCHEDULES=1 cargo test --profile ci --lib simulation::random      one seed, told step by step if it fails
+//! SEED=1 SCHEDULES=1000000 ...                                             as many as you like
+//! DEVIATIONS=2 cargo test --profile ci --lib simulation::every_schedule_with_two -- --ignored
+//! ```
+//!
+//! `check` says what must hold at every step and at the end, `flaw` which mistakes in the protocol must be found,
+//! `found` what was found in the product. A failure is told with as few deviations as it takes; they go into `found`.
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
@@ -11,6 +23,7 @@ mod choice;
 mod cluster;
 mod fixture;
 mod flaw;
+mod found;
 mod instance;
 mod kafka;
 mod node;
@@ -18,9 +31,12 @@ mod postgres;
 mod schedule;
 mod wire;
 
-use choice::{Choices, Named, following};
+use std::time::Instant;
+
+use choice::{Choices, following};
 use cluster::Scope;
 use flaw::Flaw;
+use found::FOUND;
 use postgres::Item;
 use schedule::{Outcome, run};
 
@@ -117,6 +133,24 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
+fn all_with(deviations: usize) {
+    for (name, scope) in SCOPES {
+        let start = Instant::now();
+        let (count, failure) = exhaust(*scope, deviations);
+        println!("{name}: {count} schedules with at most {deviations} deviations in {:.1?}", start.elapsed());
+        assert!(failure.is_none(), "{name}: {}", failure.unwrap_or_default());
+    }
+}
+
+fn many(default: u64) {
+    let (seed, count) = (number("SEED", 1), number("SCHEDULES", default));
+    let start = Instant::now();
+    let (count, failure) = draw(SCOPES, seed, count);
+    let per_second = count as f64 / start.elapsed().as_secs_f64();
+    println!("{count} schedules from seed {seed} on, {per_second:.0} a second");
+    assert!(failure.is_none(), "{}", failure.unwrap_or_default());
+}
+
 #[test]
 fn nothing_goes_wrong_where_nothing_is_done() {
     for (name, scope) in SCOPES {
@@ -125,39 +159,6 @@ fn nothing_goes_wrong_where_nothing_is_done() {
         assert_eq!(outcome.violation, None, "{}", outcome.trace.join("\n"));
     }
 }
-
-/// What the simulation has found in the product, each with the schedule that showed it.
-const FOUND: &[(&str, Scope, &[Named])] = &[
-    (
-        "a slot that a successor moves on while the start looks away is no gap",
-        TWINS,
-        &[((0, "look at the slot again"), 1, "stalls")],
-    ),
-    (
-        "a slot that a late request of the last owner created is used",
-        TWINS,
-        &[((0, "create the slot"), 1, "waits a moment"), ((2, "marker"), 3, "waits a moment")],
-    ),
-    (
-        "a slot that an unfenced instance moves on is no gap",
-        RIVALS,
-        &[
-            ((0, "read the checkpoint behind the fence"), 2, "is joined by the other"),
-            ((2, "marker"), 1, "stalls"),
-            ((1, "look at the source"), 2, "stalls"),
-        ],
-    ),
-    (
-        "the checkpoint that an instance writes late, after its successor's, is none",
-        RIVALS,
-        &[
-            ((0, "start the stream"), 2, "has no effect, the client sees a failure"),
-            ((0, "commit"), 7, "is joined by the other"),
-            ((0, "append"), 1, "stalls"),
-            ((0, "send records"), 8, "stalls"),
-        ],
-    ),
-];
 
 #[test]
 fn what_was_found_once_stays_mended() {
@@ -174,22 +175,11 @@ fn what_was_found_once_stays_mended() {
 }
 
 #[test]
-fn every_schedule_with_few_deviations() {
-    for (name, scope) in SCOPES {
-        let start = std::time::Instant::now();
-        let (count, failure) = exhaust(*scope, number("DEVIATIONS", 1) as usize);
-        println!("{name}: {count} schedules in {:?}", start.elapsed());
-        assert!(failure.is_none(), "{name}: {}", failure.unwrap_or_default());
-    }
-}
-
-#[test]
 fn seeded_mistakes_are_found() {
     let mut missed = Vec::new();
     for (flaw, name) in Flaw::ALL {
-        let flawed: Vec<_> =
-            SCOPES.iter().map(|(scope, terms)| (*scope, Scope { flaw: Some(*flaw), ..*terms })).collect();
-        let (count, failure) = draw(&flawed, number("SEED", 1), 20_000);
+        let flawed = SCOPES.iter().map(|(scope, terms)| (*scope, Scope { flaw: Some(*flaw), ..*terms }));
+        let (count, failure) = draw(&flawed.collect::<Vec<_>>(), number("SEED", 1), 50_000);
         match &failure {
             Some(failure) => println!("{name}: {count} schedules, {}", failure.lines().next().unwrap_or_default()),
             None => missed.push(*name),
@@ -199,10 +189,34 @@ fn seeded_mistakes_are_found() {
 }
 
 #[test]
+fn a_schedule_replays_to_the_last_step() {
+    for seed in 0..50 {
+        let (_, scope) = SCOPES[seed % SCOPES.len()];
+        let drawn = run(scope, Choices::random(seed as u64), true);
+        let listed = run(scope, Choices::listed(&drawn.list.0), true);
+        let named = run(scope, Choices::named(&drawn.named), true);
+        assert!(drawn.trace == listed.trace && drawn.trace == named.trace, "seed {seed}");
+    }
+}
+
+#[test]
+fn every_schedule_with_one_deviation() {
+    all_with(1);
+}
+
+#[test]
 fn random_schedules() {
-    let (seed, count) = (number("SEED", 1), number("SCHEDULES", 5000));
-    let start = std::time::Instant::now();
-    let (count, failure) = draw(SCOPES, seed, count);
-    println!("{count} schedules in {:?}", start.elapsed());
-    assert!(failure.is_none(), "{}", failure.unwrap_or_default());
+    many(50_000);
+}
+
+#[test]
+#[ignore = "minutes: make test-full"]
+fn every_schedule_with_two_deviations() {
+    all_with(number("DEVIATIONS", 2) as usize);
+}
+
+#[test]
+#[ignore = "minutes: make test-full"]
+fn a_million_random_schedules() {
+    many(1_000_000);
 }

@@ -10,7 +10,7 @@ use corosensei::{Coroutine, CoroutineResult};
 
 use super::check::Oracle;
 use super::choice::{Choices, List, Named, Subject};
-use super::cluster::{Cluster, Scope};
+use super::cluster::{Cluster, On, Scope};
 use super::instance;
 use super::kafka::PARTITIONS;
 use super::node::{Node, told};
@@ -258,7 +258,8 @@ impl Run {
             Actor::Go(id) => {
                 self.lives[id].is_some() && {
                     let (on, until) = cluster.nodes[id].wait;
-                    cluster.is_ready(on) || until.is_some_and(|until| until <= cluster.now)
+                    let told = cluster.nodes[id].stopping && matches!(on, On::Inbox(_) | On::Sleep);
+                    told || cluster.is_ready(on) || until.is_some_and(|until| until <= cluster.now)
                 }
             }
             Actor::Write => cluster.postgres.up && self.may_write(&cluster),
