@@ -190,7 +190,7 @@ impl<L: Lane> Committer<L> {
     /// A transaction longer than a unit: a Kafka transaction of its own, sent out piece by piece.
     fn large(&mut self, commit_lsn: Lsn, first: Unit) -> Result<Large> {
         self.commit()?;
-        let begun = self.lane.now();
+        let mut begun = self.lane.now();
         let limit = self.settings.transaction_timeout;
         let mut warned = false;
         let mut unit = first;
@@ -207,6 +207,7 @@ impl<L: Lane> Committer<L> {
             let split = self.settings.split && (self.group.bytes >= GROUP_BYTES || lasted > limit / 4);
             if split || mutated(Mutation::TornTransaction) {
                 self.commit()?;
+                begun = self.lane.now();
             } else if !warned && lasted > limit / 2 {
                 warned = true;
                 tracing::warn!(%commit_lsn, limit_s = limit.as_secs(), "a source transaction has used half of transaction.timeout.ms");

@@ -48,7 +48,7 @@ pub(super) struct Silenced(Arc<AtomicU64>);
 
 impl Silenced {
     /// Notes a silence; whether it is the first one inside this transaction.
-    fn is_first(&self, commit_lsn: Lsn) -> bool {
+    pub(super) fn is_first(&self, commit_lsn: Lsn) -> bool {
         self.0.swap(commit_lsn.0, Ordering::Relaxed) != commit_lsn.0
     }
 }

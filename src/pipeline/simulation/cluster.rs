@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::check::Oracle;
 use super::choice::Choices;
 use super::flaw::Flaw;
-use super::kafka::{Answer, Kafka};
+use super::kafka::{Answer, Kafka, TRANSACTION_TIMEOUT};
 use super::postgres::{Item, Postgres};
 use crate::error::Kind;
 
@@ -60,6 +60,8 @@ pub(super) struct Node {
     /// The connection it has.
     pub(super) connection: Option<usize>,
     pub(super) commits: u64,
+    /// When its session committed last, or began.
+    pub(super) committed_at: Duration,
 }
 
 pub(super) struct Cluster {
@@ -77,8 +79,6 @@ pub(super) struct Cluster {
     pub(super) trace: Option<Vec<String>>,
     /// Faults that doubles may come of.
     pub(super) faults: u32,
-    /// Transactions that the coordinator has ended.
-    pub(super) timeouts: u32,
 }
 
 /// Where the virtual clock begins.
@@ -99,6 +99,7 @@ impl Cluster {
             start_at: (index == 0 || scope.together).then_some(Duration::ZERO),
             connection: None,
             commits: 0,
+            committed_at: Duration::ZERO,
         };
         Cluster {
             scope,
@@ -112,7 +113,6 @@ impl Cluster {
             violation: None,
             trace: told.then(Vec::new),
             faults: 0,
-            timeouts: 0,
         }
     }
 
@@ -181,7 +181,7 @@ impl Cluster {
         self.nodes[id].alive = false;
         match kind {
             Kind::TakenOver if others => {}
-            Kind::TransactionTooLong if !self.scope.split || self.timeouts > 1 => {
+            Kind::TransactionTooLong => {
                 self.nodes[id].start_at = Some(self.now + Duration::from_secs(300));
             }
             _ => self.judge(Err(format!("HALT: an instance halts with {kind}"))),
@@ -197,5 +197,19 @@ impl Cluster {
             self.say(|| "an instance has stopped".to_owned());
         }
         stopping
+    }
+
+    /// A session has committed so often.
+    pub(super) fn committed(&mut self, id: usize, commits: u64) {
+        self.nodes[id].commits += commits;
+        self.nodes[id].committed_at = self.now;
+    }
+
+    /// Only a Kafka transaction that has used up most of its time may be called too long.
+    pub(super) fn judge_length(&mut self, id: usize, kind: Kind) {
+        let lasted = self.now - self.nodes[id].committed_at;
+        if kind == Kind::TransactionTooLong && lasted < TRANSACTION_TIMEOUT.mul_f64(0.9) {
+            self.judge(Err(format!("TOO LONG: so a Kafka transaction is called that lasted {lasted:?}")));
+        }
     }
 }

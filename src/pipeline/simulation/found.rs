@@ -2,7 +2,7 @@
 
 use super::choice::Named;
 use super::cluster::Scope;
-use super::{RIVALS, TWINS};
+use super::{RIVALS, SPLIT, TWINS};
 
 /// What the simulation has found in the product, each with the schedule that showed it.
 pub(super) const FOUND: &[(&str, Scope, &[Named])] = &[
@@ -33,6 +33,16 @@ pub(super) const FOUND: &[(&str, Scope, &[Named])] = &[
             ((0, "commit"), 7, "is joined by the other"),
             ((0, "append"), 1, "stalls"),
             ((0, "send records"), 8, "stalls"),
+        ],
+    ),
+    (
+        "a split transaction is not too long because the pieces that are committed lasted long",
+        SPLIT,
+        &[
+            ((0, "send records"), 3, "is slow"),
+            ((0, "send records"), 5, "is slow"),
+            ((0, "send records"), 7, "is slow"),
+            ((0, "commit"), 18, "has no effect, the client sees a failure"),
         ],
     ),
 ];

@@ -1,34 +1,28 @@
 //! An instance: the product's supervisor rules, start, committer and assembler over the simulated world.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::RecvTimeoutError;
-
-use super::cluster::On;
+use super::cluster::{Cluster, On};
+use super::fixture;
 use super::flaw::Flaw;
 use super::kafka::{CHECKPOINTS, CONTROL, DATA, Record, TRANSACTION_TIMEOUT};
-use super::node::{Node, refused, told, unreachable};
-use super::postgres::{Message, Refused};
-use super::{fixture, wire};
+use super::lane::SimulatedLane;
+use super::node::{Node, refused, unreachable};
+use super::postgres::Refused;
 use crate::checkpoint::judge::SlotFacts;
 use crate::checkpoint::ledger::Ledger;
-use crate::checkpoint::record::{CHECKPOINT, Checkpoint, Delivery, State};
+use crate::checkpoint::record::{Checkpoint, Delivery, State};
 use crate::error::{Error, Kind, Result};
-use crate::model::{Batch, Lsn};
-use crate::pipeline::assembler::Assembler;
+use crate::model::Lsn;
 use crate::pipeline::committer::{Committer, CommitterSettings};
-use crate::pipeline::lane::Lane;
 use crate::pipeline::ownership::Owner;
 use crate::pipeline::recovery::{self, SourceFacts, Started, World};
+use crate::pipeline::session::Silenced;
 use crate::pipeline::supervisor::Retries;
-use crate::pipeline::unit::{Tally, Unit, UnitKind};
-use crate::publish::Progress;
 
 /// As `start::KAFKA_STEP`.
 const STEP: Duration = Duration::from_secs(20);
-/// As `session::LARGE_SILENCE`.
-const SILENCE: Duration = Duration::from_secs(10);
 
 /// One life: attempts until it dies or halts, as `supervisor::supervise`.
 pub(super) fn live(node: Node<'_>) {
@@ -37,16 +31,17 @@ pub(super) fn live(node: Node<'_>) {
     if flaw == Some(Flaw::GivesWayToThePast) {
         owner.claim(None).unwrap();
     }
-    let mut memory = None;
+    let (mut memory, silenced) = (None, Silenced::default());
     let mut retries = Retries::default();
     let mut attempts = 0;
     loop {
         let (begun, commits) = (node.now(), node.world().nodes[node.id].commits);
-        let error = attempt(node, &mut owner, &mut memory);
+        let error = attempt(node, &mut owner, &mut memory, &silenced);
         if node.is_dead() || node.world().has_stopped(node.id) {
             return;
         }
         attempts += 1;
+        node.world().judge_length(node.id, error.kind());
         let committed = node.world().nodes[node.id].commits > commits;
         let random = node.id as u64 * 411 + attempts * 97;
         match retries.judge(&error, node.now() - begun, committed, random) {
@@ -67,10 +62,10 @@ pub(super) fn live(node: Node<'_>) {
 }
 
 /// One attempt; a stop is an error like any other here, since the caller looks for it first.
-fn attempt(node: Node<'_>, owner: &mut Owner, memory: &mut Option<Checkpoint>) -> Error {
+fn attempt(node: Node<'_>, owner: &mut Owner, memory: &mut Option<Checkpoint>, silenced: &Silenced) -> Error {
     let mut start = Start { node, owner, connection: None, producers: Vec::new(), read: None, memory: memory.take() };
     let ended = match recovery::start(&mut start) {
-        Ok(Some(started)) => session(node, started, memory),
+        Ok(Some(started)) => session(node, started, memory, silenced.clone()),
         Ok(None) => Error::new(Kind::Bug, "stopped"),
         Err(error) => error,
     };
@@ -156,7 +151,7 @@ impl<'a> World for Start<'a> {
 
     fn open_source(&mut self) -> Result<Source> {
         let mut world = self.node.step("connect to Postgres")?;
-        let connection = world.postgres.connect(self.node.id).map_err(refused)?;
+        let connection = world.postgres.connect().map_err(refused)?;
         self.connection = Some(connection);
         world.nodes[self.node.id].connection = Some(connection);
         Ok(Source { connection, flush_lsn: world.postgres.end })
@@ -237,7 +232,7 @@ impl<'a> World for Start<'a> {
 
     fn create_slot(&mut self, source: &mut Source) -> Result<Option<Lsn>> {
         let connection = source.connection;
-        let create = |world: &mut super::cluster::Cluster| world.postgres.create_slot(connection);
+        let create = |world: &mut Cluster| world.postgres.create_slot(connection);
         self.node.command("create the slot", connection, create).map(|lsn| Some(Lsn(lsn)))
     }
 
@@ -248,7 +243,7 @@ impl<'a> World for Start<'a> {
 
     fn stream(&mut self, source: Source, from: Lsn) -> Result<usize> {
         let connection = source.connection;
-        let start = |world: &mut super::cluster::Cluster| world.postgres.start(connection, from.0);
+        let start = |world: &mut Cluster| world.postgres.start(connection, from.0);
         self.node.command("start the stream", connection, start)?;
         Ok(connection)
     }
@@ -260,9 +255,10 @@ impl<'a> World for Start<'a> {
 }
 
 /// A session, as `session::run`: here the assembler runs whenever the committer looks for units.
-fn session(node: Node<'_>, started: Started<Start<'_>>, memory: &mut Option<Checkpoint>) -> Error {
+fn session(node: Node<'_>, started: Started<Start<'_>>, memory: &mut Option<Checkpoint>, silenced: Silenced) -> Error {
     let Started { checkpoint, fenced, stream: connection } = started;
     let scope = node.cell.borrow().scope;
+    node.world().committed(node.id, 0);
     let producer = if scope.transactional { fenced.data } else { node.world().kafka.producer(node.id, None) };
     node.world().postgres.connections[connection].confirmed = checkpoint.next_lsn.0;
     let from = checkpoint.next_lsn.0 + u64::from(scope.flaw == Some(Flaw::ComparesInclusively));
@@ -276,6 +272,7 @@ fn session(node: Node<'_>, started: Started<Start<'_>>, memory: &mut Option<Chec
         units: VecDeque::new(),
         ended: None,
         heard: node.now(),
+        silenced,
         flaw: scope.flaw,
         confirmed: checkpoint.next_lsn,
     };
@@ -294,182 +291,4 @@ fn session(node: Node<'_>, started: Started<Start<'_>>, memory: &mut Option<Chec
     let assembled = lane.ended.unwrap_or(Ok(()));
     let ended = || Error::new(Kind::PostgresUnreachable, "the replication stream ended");
     committed.and(assembled).err().unwrap_or_else(ended)
-}
-
-/// The committer's lane over the simulated world, with the assembler inside.
-struct SimulatedLane<'a> {
-    node: Node<'a>,
-    connection: usize,
-    producer: usize,
-    assembler: Assembler,
-    units: VecDeque<Unit>,
-    /// How assembling ended.
-    ended: Option<Result<()>>,
-    heard: Instant,
-    flaw: Option<Flaw>,
-    confirmed: Lsn,
-}
-
-impl SimulatedLane<'_> {
-    /// Takes one buffer, as `session::assemble` does.
-    fn assemble(&mut self) {
-        let buffer = self.node.world().postgres.connections[self.connection].inbox.pop_front();
-        let Some(buffer) = buffer else {
-            self.ended = Some(Ok(()));
-            return;
-        };
-        let (assembler, units) = (&mut self.assembler, &mut self.units);
-        let mut sink = |unit| {
-            units.push_back(unit);
-            Ok(())
-        };
-        let mut take = |message: &Message| match message {
-            Message::Data(body) => assembler.message(body, &mut sink),
-            Message::Keepalive { wal_end, reply_requested } => {
-                if self.flaw == Some(Flaw::ConfirmsKeepalives) {
-                    self.node.world().postgres.connections[self.connection].confirmed = *wal_end;
-                }
-                if self.flaw == Some(Flaw::BelievesKeepalives) {
-                    let kind = UnitKind::Progress { next_lsn: Lsn(*wal_end), reply_requested: true };
-                    let (batch, tally) = Default::default();
-                    sink(Unit { kind, batch, tally, oldest_us: None })?;
-                }
-                assembler.keepalive(Lsn(*wal_end), *reply_requested, &mut sink)
-            }
-        };
-        let taken = buffer.iter().try_for_each(&mut take);
-        if buffer.iter().any(|message| matches!(message, Message::Data(_))) {
-            self.heard = self.node.now();
-        }
-        // While the committer is behind, a unit may gather on.
-        let gather = {
-            let mut world = self.node.world();
-            !world.postgres.connections[self.connection].inbox.is_empty()
-                && world.choices.choose((self.node.id, "flush"), &[("gathers on", ())]) == 1
-        };
-        let flushed = taken.and_then(|()| if gather { Ok(()) } else { self.assembler.flush(&mut sink) });
-        if let Err(error) = flushed {
-            self.ended = Some(Err(error));
-        }
-    }
-}
-
-impl Lane for &mut SimulatedLane<'_> {
-    fn now(&self) -> Instant {
-        self.node.now()
-    }
-
-    fn next(&mut self, due: Option<Instant>) -> Result<Unit, RecvTimeoutError> {
-        loop {
-            if let Some(unit) = self.units.pop_front() {
-                return Ok(unit);
-            }
-            if self.ended.is_some() || self.node.cell.borrow().nodes[self.node.id].stopping {
-                self.ended.get_or_insert(Ok(()));
-                return Err(RecvTimeoutError::Disconnected);
-            }
-            let silence = self.assembler.large_open().map(|_| self.heard + SILENCE);
-            let until = [due, silence].into_iter().flatten().min();
-            match self.node.wait(On::Inbox(self.connection), until) {
-                Err(gone) => self.ended = Some(Err(gone)),
-                Ok(true) => self.assemble(),
-                Ok(false) if due.is_some_and(|due| due <= self.node.now()) => return Err(RecvTimeoutError::Timeout),
-                Ok(false) if self.node.cell.borrow().nodes[self.node.id].stopping => {}
-                Ok(false) => {
-                    self.ended = Some(Err(Error::new(Kind::PostgresUnreachable, "the source was silent")));
-                }
-            }
-        }
-    }
-
-    fn waiting(&mut self) -> Option<Unit> {
-        let is_there = |world: &super::cluster::Cluster| !world.postgres.connections[self.connection].inbox.is_empty();
-        if self.units.is_empty() && self.ended.is_none() && is_there(&self.node.world()) {
-            let subject = (self.node.id, "what waits");
-            let later = self.node.world().choices.choose(subject, &[("is not assembled yet", ())]) == 1;
-            if !later {
-                self.assemble();
-            }
-        }
-        self.units.pop_front()
-    }
-
-    fn begin(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn send(&mut self, batch: &Batch, _: usize, _: Instant) -> Result<usize> {
-        let mut world = self.node.step("send records")?;
-        if world.kafka.producers[self.producer].failed {
-            return Err(super::node::failed("a record was refused"));
-        }
-        for record in &batch.records {
-            let (transaction, row) = wire::row_of(&batch.bytes[record.key.clone()]);
-            let id = batch.headers[record.headers.start].value.clone();
-            let id = String::from_utf8_lossy(&batch.bytes[id]).into();
-            let row = Record::Row { transaction, row, id };
-            world.say(|| format!("        {}", told(&row)));
-            world.kafka.hand_over(self.producer, record.partition as usize, row);
-        }
-        Ok(batch.records.len())
-    }
-
-    fn send_checkpoint(&mut self, value: &[u8], until: Instant) -> Result<Progress> {
-        if self.flaw == Some(Flaw::CheckpointApart) {
-            let done = self.node.wait_delivered(self.producer, until)?;
-            if done == Progress::Pending || self.node.end_transaction(self.producer, true, until)? == Progress::Pending
-            {
-                return Ok(Progress::Pending);
-            }
-        }
-        let mut world = self.node.step("send the checkpoint")?;
-        let record = Record::State { key: CHECKPOINT.into(), value: Some(value.into()) };
-        world.say(|| format!("        {}", told(&record)));
-        world.kafka.hand_over(self.producer, CHECKPOINTS, record);
-        if self.flaw == Some(Flaw::ConfirmsBeforeCommit) {
-            let checkpoint: Checkpoint = serde_json::from_slice(value).unwrap();
-            world.postgres.connections[self.connection].confirmed = checkpoint.next_lsn.0;
-        }
-        Ok(Progress::Done)
-    }
-
-    fn wait_delivered(&mut self, until: Instant) -> Result<Progress> {
-        if self.flaw == Some(Flaw::CommitsUndelivered) {
-            return Ok(Progress::Done);
-        }
-        self.node.wait_delivered(self.producer, until)
-    }
-
-    fn commit(&mut self, until: Instant) -> Result<Progress> {
-        self.node.end_transaction(self.producer, true, until)
-    }
-
-    fn abort(&mut self, until: Instant) -> Result<Progress> {
-        if !self.node.is_dead() {
-            self.node.world().kafka.purge(self.producer);
-        }
-        self.node.end_transaction(self.producer, false, until)
-    }
-
-    fn in_flight(&self) -> u64 {
-        let world = self.node.cell.borrow();
-        let producer = &world.kafka.producers[self.producer];
-        producer.sent.saturating_sub(producer.done)
-    }
-
-    fn pending_error(&self, doing: &str) -> Error {
-        unreachable(doing)
-    }
-
-    fn confirm(&mut self, next_lsn: Lsn) {
-        self.confirmed = next_lsn;
-        if let Ok(mut world) = self.node.step("confirm") {
-            let confirmed = &mut world.postgres.connections[self.connection].confirmed;
-            *confirmed = next_lsn.0.max(*confirmed);
-        }
-    }
-
-    fn count(&mut self, _: &Tally, _: usize, _: Lsn, _: usize) {
-        self.node.world().nodes[self.node.id].commits += 1;
-    }
 }

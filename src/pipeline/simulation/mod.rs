@@ -18,6 +18,7 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
+mod actor;
 mod check;
 mod choice;
 mod cluster;
@@ -26,6 +27,7 @@ mod flaw;
 mod found;
 mod instance;
 mod kafka;
+mod lane;
 mod node;
 mod postgres;
 mod schedule;

@@ -49,7 +49,6 @@ pub(super) enum Message {
 /// A replication connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) instance: usize,
     /// The server has not seen its end.
     pub(super) open: bool,
     /// The client has closed it, or is gone.
@@ -103,13 +102,12 @@ impl Postgres {
         self.wal.push(Wal { item, at, end: self.end });
     }
 
-    pub(super) fn connect(&mut self, instance: usize) -> Result<usize, Refused> {
+    pub(super) fn connect(&mut self) -> Result<usize, Refused> {
         if !self.up {
             return Err(Refused::Gone);
         }
         let inbox = VecDeque::new();
-        let connection =
-            Connection { instance, open: true, left: false, sender: None, inbox, confirmed: 0, reported: 0 };
+        let connection = Connection { open: true, left: false, sender: None, inbox, confirmed: 0, reported: 0 };
         self.connections.push(connection);
         Ok(self.connections.len() - 1)
     }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult};
 
+use super::actor::{ACTORS, Actor, Deviation};
 use super::check::Oracle;
-use super::choice::{Choices, List, Named, Subject};
+use super::choice::{Choices, List, Named};
 use super::cluster::{Cluster, On, Scope};
 use super::instance;
-use super::kafka::PARTITIONS;
 use super::node::{Node, told};
 
 /// A schedule that takes more steps than this makes no progress.
@@ -20,151 +20,6 @@ const STEPS_MAX: usize = 20_000;
 /// The virtual time after which the same is said.
 const TIME_MAX: Duration = Duration::from_secs(3600);
 const STACK_BYTES: usize = 256 << 10;
-
-const SOON: Duration = Duration::from_secs(1);
-/// Until everybody else waits.
-const MOMENT: Duration = Duration::from_millis(1);
-/// A good part of what a transaction may last.
-const SLOW: Duration = Duration::from_secs(4);
-/// Longer than a transaction or a silent replication connection lives.
-const LONG: Duration = Duration::from_secs(15);
-/// Longer than the committer bears Kafka's absence.
-const OUTAGE: Duration = Duration::from_secs(40);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Actor {
-    /// The coordinator writes a transaction's marker to a partition.
-    Mark(usize),
-    /// Acknowledgements reach a producer.
-    Acknowledge,
-    /// A partition takes what a producer sends.
-    Append(usize),
-    /// A standby status update reaches the server.
-    Report,
-    /// The server sees that a connection is gone.
-    HangUp,
-    PostgresStart,
-    /// The walsender sends.
-    Send,
-    /// An instance goes on.
-    Go(usize),
-    /// The source's next commit.
-    Write,
-    /// An instance is started.
-    Start(usize),
-    /// The coordinator ends a transaction that has lasted too long.
-    TimeOut,
-}
-
-/// In the order in which they run.
-const ACTORS: [Actor; 17] = [
-    Actor::Mark(0),
-    Actor::Mark(1),
-    Actor::Mark(2),
-    Actor::Acknowledge,
-    Actor::Append(0),
-    Actor::Append(1),
-    Actor::Append(2),
-    Actor::Report,
-    Actor::HangUp,
-    Actor::PostgresStart,
-    Actor::Send,
-    Actor::Start(0),
-    Actor::Start(1),
-    Actor::Go(0),
-    Actor::Go(1),
-    Actor::Write,
-    Actor::TimeOut,
-];
-
-/// What may happen instead of an actor's next step.
-#[derive(Clone, Copy, Debug)]
-enum Deviation {
-    Stall(Duration),
-    /// The process dies; it is started again soon, or much later.
-    Crash(Duration),
-    /// The process is told to stop, and is started again later.
-    Stop,
-    /// The replication connection breaks.
-    Disconnect,
-    /// The second instance is started.
-    StartOther,
-    /// The source commits first.
-    WriteFirst,
-    KafkaAway(Duration),
-    /// The broker refuses the records.
-    Refuse,
-    /// Only the beginning of a transaction is sent.
-    Cut,
-    /// The server asks for a reply.
-    Ask,
-    /// The server dies; the slot is where it was, or far back.
-    PostgresCrash {
-        far_back: bool,
-    },
-}
-
-type Menu = &'static [(&'static str, Deviation)];
-
-const WAITS: (&str, Deviation) = ("waits a moment", Deviation::Stall(MOMENT));
-const IS_SLOW: (&str, Deviation) = ("is slow", Deviation::Stall(SLOW));
-const STALLS: (&str, Deviation) = ("stalls", Deviation::Stall(LONG));
-const AWAY: (&str, Deviation) = ("kafka is away", Deviation::KafkaAway(OUTAGE));
-
-const HELD: Menu = &[WAITS, IS_SLOW, STALLS];
-const LATE: Menu = &[STALLS];
-const WRITE: Menu = &[WAITS];
-const APPEND: Menu = &[WAITS, IS_SLOW, STALLS, ("is refused", Deviation::Refuse), AWAY];
-const SEND: Menu = &[
-    WAITS,
-    IS_SLOW,
-    STALLS,
-    ("is cut", Deviation::Cut),
-    ("asks for a reply", Deviation::Ask),
-    ("crashes", Deviation::PostgresCrash { far_back: false }),
-    ("crashes, and the slot is far back", Deviation::PostgresCrash { far_back: true }),
-];
-const GO: Menu = &[
-    WAITS,
-    IS_SLOW,
-    STALLS,
-    ("dies", Deviation::Crash(SOON)),
-    ("dies for long", Deviation::Crash(LONG)),
-    ("is told to stop", Deviation::Stop),
-    ("loses its connection", Deviation::Disconnect),
-    AWAY,
-    ("is overtaken by a commit", Deviation::WriteFirst),
-    ("is joined by the other", Deviation::StartOther),
-];
-
-impl Actor {
-    fn menu(self) -> Menu {
-        match self {
-            Actor::Mark(_) | Actor::Acknowledge | Actor::Report => HELD,
-            Actor::Append(_) => APPEND,
-            Actor::HangUp | Actor::PostgresStart | Actor::Start(_) | Actor::TimeOut => LATE,
-            Actor::Write => WRITE,
-            Actor::Send => SEND,
-            Actor::Go(_) => GO,
-        }
-    }
-
-    fn subject(self, cluster: &Cluster) -> Subject {
-        match self {
-            Actor::Mark(partition) => (partition, "marker"),
-            Actor::Acknowledge => (0, "acknowledgement"),
-            Actor::Append(partition) => (partition, "append"),
-            Actor::Report => (0, "status update"),
-            Actor::HangUp => (0, "end of a connection"),
-            Actor::PostgresStart => (0, "postgres starts"),
-            Actor::Send => (0, "walsender"),
-            Actor::Go(id) => (id, cluster.nodes[id].doing),
-            Actor::Write => (0, "commit on the source"),
-            Actor::Start(id) => (id, "is started"),
-            Actor::TimeOut => (0, "timeout of a transaction"),
-        }
-    }
-}
 
 type Life = Coroutine<(), (), (), DefaultStack>;
 
@@ -336,7 +191,6 @@ impl Run {
             Actor::TimeOut => {
                 let Some(transaction) = cluster.kafka.overdue(cluster.now) else { return };
                 cluster.kafka.time_out(transaction);
-                cluster.timeouts += 1;
                 cluster.say(|| format!("kafka: transaction {transaction} has timed out"));
             }
             Actor::Go(_) | Actor::Start(_) => {}
@@ -482,5 +336,3 @@ fn append(cluster: &mut Cluster, partition: usize) {
         cluster.judge(judgement);
     }
 }
-
-const _: () = assert!(PARTITIONS == 3, "ACTORS names them");
