@@ -1,7 +1,8 @@
 //! Trials: connectors of their own on one set of servers, each with a fault on purpose, each judged.
 //!
 //! ```text
-//! sweep   every failpoint, in both delivery modes: the daemon is killed there and started again; nothing may be amiss
+//! sweep   every failpoint, in both delivery modes: the daemon is killed there and started again, or stopped there and woken
+//!         up behind another that has taken over; nothing may be amiss
 //! proof   every mutation: the daemon makes a mistake, and a judge must say so; without it the same trial is clean
 //!
 //! trial   one connector: database, slot, topics, daemons, watchdog      script   what is written to its database
