@@ -83,6 +83,10 @@ pub(super) enum Deviation {
     Cut,
     /// The server asks for a reply.
     Ask,
+    /// A standby is promoted; the last record may be missing there.
+    Promote {
+        behind: bool,
+    },
     /// The server dies; the slot is where it was, or far back.
     PostgresCrash {
         far_back: bool,
@@ -120,6 +124,8 @@ const GO: Menu = &[
     AWAY,
     ("is overtaken by a commit", Deviation::WriteFirst),
     ("is joined by the other", Deviation::StartOther),
+    ("sees a standby promoted", Deviation::Promote { behind: false }),
+    ("sees a standby promoted that lacks the last record", Deviation::Promote { behind: true }),
 ];
 
 impl Actor {

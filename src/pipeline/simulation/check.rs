@@ -106,7 +106,7 @@ impl Oracle {
             return Err(format!("BACKWARDS: the checkpoint went from {} to {next_lsn}", self.next_lsn));
         }
         self.next_lsn = next_lsn;
-        match self.missing(postgres, due_from, next_lsn) {
+        match self.missing(postgres, due_from, next_lsn, checkpoint.timeline) {
             Some((transaction, at)) => Err(format!(
                 "LOSS: transaction {transaction} at {at} is not on Kafka and the checkpoint is at {next_lsn}"
             )),
@@ -114,14 +114,24 @@ impl Oracle {
         }
     }
 
-    fn missing(&self, postgres: &Postgres, from: u64, to: u64) -> Option<(usize, u64)> {
-        let due =
-            |(_, record): &(usize, &Wal)| matches!(record.item, Item::Commit { .. }) && (from..to).contains(&record.at);
+    /// What is not on Kafka of all that was committed in this range up to this timeline.
+    fn missing(&self, postgres: &Postgres, from: u64, to: u64, timeline: u32) -> Option<(usize, u64)> {
+        let due = |(_, record): &(usize, &Wal)| {
+            let lies_there = record.timeline <= timeline && (from..to).contains(&record.at);
+            matches!(record.item, Item::Commit { .. }) && !record.lost && lies_there
+        };
         let is_missing = |(transaction, _): &(usize, &Wal)| {
             self.committed.get(*transaction).is_none_or(|rows| rows.is_empty() || rows.contains(&0))
         };
         let missing = postgres.wal.iter().enumerate().filter(due).find(is_missing);
         missing.map(|(transaction, record)| (transaction, record.at))
+    }
+
+    /// Whether the checkpoint's position is one of the server's history.
+    pub(super) fn lies_on(&self, postgres: &Postgres) -> bool {
+        let of = self.state.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.timeline);
+        let held = postgres.history.iter().any(|(timeline, at)| *timeline == of && *at >= self.next_lsn);
+        of == postgres.timeline || held
     }
 
     /// The slot moved.
@@ -137,9 +147,9 @@ impl Oracle {
     /// Whether everything that is due is on Kafka, and the slot knows.
     pub(super) fn is_complete(&self, postgres: &Postgres) -> bool {
         let Some(due_from) = self.due_from else { return false };
-        let last = postgres.wal.iter().rev().find(|record| matches!(record.item, Item::Commit { .. }));
+        let last = postgres.wal.iter().rev().find(|record| matches!(record.item, Item::Commit { .. }) && !record.lost);
         let confirmed = postgres.slot.map_or(0, |slot| slot.confirmed);
-        self.missing(postgres, due_from, u64::MAX).is_none() && last.is_none_or(|last| last.end <= confirmed)
+        self.missing(postgres, due_from, u64::MAX, u32::MAX).is_none() && last.is_none_or(|last| last.end <= confirmed)
     }
 
     /// What readers see at the end: each row that is due once (or more), in order.

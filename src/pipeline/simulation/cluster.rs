@@ -75,6 +75,8 @@ pub(super) struct Cluster {
     pub(super) oracle: Oracle,
     pub(super) nodes: Vec<Node>,
     pub(super) violation: Option<String>,
+    /// A person must decide how to go on.
+    pub(super) over: bool,
     /// Filled where a schedule is told.
     pub(super) trace: Option<Vec<String>>,
     /// Faults that doubles may come of.
@@ -111,6 +113,7 @@ impl Cluster {
             oracle: Oracle::new(scope.split, !scope.transactional),
             nodes: (0..scope.instances).map(node).collect(),
             violation: None,
+            over: false,
             trace: told.then(Vec::new),
             faults: 0,
         }
@@ -174,13 +177,17 @@ impl Cluster {
         }
     }
 
-    /// An instance halts: right only where another one has taken over, or a transaction failed twice after its time was
-    /// up. A person then starts it again.
+    /// An instance halts: right only where another one has taken over, a failover lost what was published, or a transaction
+    /// failed twice after its time was up. A person then starts it again.
     pub(super) fn halt(&mut self, id: usize, kind: Kind) {
         let others = self.nodes.iter().enumerate().any(|(other, node)| other != id && node.life > 0);
         self.nodes[id].alive = false;
         match kind {
             Kind::TakenOver if others => {}
+            // Something was published that the promoted server does not have.
+            Kind::TimelineMismatch if !self.oracle.lies_on(&self.postgres) => {
+                self.over = true;
+            }
             Kind::TransactionTooLong => {
                 self.nodes[id].start_at = Some(self.now + Duration::from_secs(300));
             }

@@ -29,6 +29,8 @@ pub(super) enum Flaw {
     RemembersTheFlushPosition,
     /// A starter gives way to a takeover record that was there before it.
     GivesWayToThePast,
+    /// A failover is not noticed.
+    IgnoresTheTimeline,
     /// A keepalive inside of a transaction moves the position.
     BelievesKeepalives,
 }
@@ -49,6 +51,7 @@ impl Flaw {
         (Flaw::TrustsItsMemory, "takes a failed commit for one without effect"),
         (Flaw::RemembersTheFlushPosition, "judges by an old flush position"),
         (Flaw::GivesWayToThePast, "gives way to a takeover record from before"),
+        (Flaw::IgnoresTheTimeline, "ignores the timeline"),
         (Flaw::BelievesKeepalives, "moves on with a keepalive inside of a transaction"),
     ];
 }

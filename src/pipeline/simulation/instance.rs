@@ -10,7 +10,7 @@ use super::kafka::{CHECKPOINTS, CONTROL, DATA, Record, TRANSACTION_TIMEOUT};
 use super::lane::SimulatedLane;
 use super::node::{Node, refused, unreachable};
 use super::postgres::Refused;
-use crate::checkpoint::judge::SlotFacts;
+use crate::checkpoint::judge::{SlotFacts, TimelineSwitch};
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::record::{Checkpoint, Delivery, State};
 use crate::error::{Error, Kind, Result};
@@ -164,15 +164,16 @@ impl<'a> World for Start<'a> {
         }
         let slot = world.postgres.slot;
         let old = world.scope.flaw == Some(Flaw::RemembersTheFlushPosition);
+        let switch = |timeline, at| TimelineSwitch { timeline, switch_lsn: Lsn(at) };
         let facts = |confirmed| SlotFacts { confirmed_flush: Lsn(confirmed), lost: None, mismatch: None };
         Ok(SourceFacts {
             slot_name: "s".to_owned(),
             slot: slot.map(|slot| facts(slot.confirmed)),
             holder: slot.and_then(|slot| slot.holder).map(|holder| holder as i32),
             system_identifier: "7".to_owned(),
-            timeline: 1,
+            timeline: if world.scope.flaw == Some(Flaw::IgnoresTheTimeline) { 1 } else { world.postgres.timeline },
             flush_lsn: Lsn(if old { source.flush_lsn } else { world.postgres.end }),
-            history: Vec::new(),
+            history: world.postgres.history.iter().map(|(timeline, at)| switch(*timeline, *at)).collect(),
             adopt_slot: false,
         })
     }

@@ -28,6 +28,9 @@ pub(super) struct Wal {
     pub(super) item: Item,
     pub(super) at: u64,
     pub(super) end: u64,
+    pub(super) timeline: u32,
+    /// The server that was promoted does not have it.
+    pub(super) lost: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +80,9 @@ pub(super) struct Postgres {
     pub(super) up: bool,
     pub(super) wal: Vec<Wal>,
     pub(super) end: u64,
+    pub(super) timeline: u32,
+    /// Timelines that were left, and where.
+    pub(super) history: Vec<(u32, u64)>,
     pub(super) slot: Option<Slot>,
     pub(super) connections: Vec<Connection>,
 }
@@ -92,14 +98,15 @@ pub(super) enum Refused {
 
 impl Postgres {
     pub(super) fn new() -> Postgres {
-        Postgres { up: true, wal: Vec::new(), end: 1000, slot: None, connections: Vec::new() }
+        let (wal, history, connections) = Default::default();
+        Postgres { up: true, wal, end: 1000, timeline: 1, history, slot: None, connections }
     }
 
     /// Writes WAL; without a gap a commit starts where the last record ended.
     pub(super) fn write(&mut self, item: Item, gap: bool) {
         let at = self.end + if gap { 16 } else { 0 };
         self.end = at + 8;
-        self.wal.push(Wal { item, at, end: self.end });
+        self.wal.push(Wal { item, at, end: self.end, timeline: self.timeline, lost: false });
     }
 
     pub(super) fn connect(&mut self) -> Result<usize, Refused> {
@@ -165,7 +172,7 @@ impl Postgres {
         let Some(sender) = self.connections[connection].sender.as_mut() else { return };
         let mut buffer = Vec::new();
         match self.wal.get(sender.next) {
-            Some(record) if record.at < sender.from => sender.next += 1,
+            Some(record) if record.at < sender.from || record.lost => sender.next += 1,
             Some(record) => sender.record(record, sender.next, cut, end, &mut buffer),
             None => {
                 sender.kept_alive = end;
@@ -210,6 +217,27 @@ impl Postgres {
         (0..self.connections.len()).for_each(|connection| self.close(connection));
         if let Some(slot) = self.slot.as_mut().filter(|_| far_back) {
             slot.confirmed = slot.persisted;
+        }
+    }
+}
+
+impl Postgres {
+    /// A standby takes over, with the slot as it was synchronized; `behind`: the last record had not reached it.
+    pub(super) fn promote(&mut self, behind: bool) {
+        self.crash(false);
+        if let Some(last) = self.wal.iter_mut().rev().find(|record| !record.lost).filter(|_| behind) {
+            last.lost = true;
+            self.end = last.at;
+        }
+        // One that lacks what led to an earlier switch never followed it.
+        let followed = self.history.iter().position(|(_, at)| *at > self.end);
+        let left = followed.map_or(self.timeline, |first| self.history[first].0);
+        self.history.truncate(followed.unwrap_or(self.history.len()));
+        self.history.push((left, self.end));
+        self.timeline += 1;
+        if let Some(slot) = &mut self.slot {
+            slot.confirmed = slot.confirmed.min(self.end);
+            slot.persisted = slot.persisted.min(self.end);
         }
     }
 }

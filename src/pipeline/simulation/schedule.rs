@@ -80,7 +80,7 @@ impl Run {
         if self.steps > STEPS_MAX || self.see().now > TIME_MAX {
             self.change().judge(Err("NO PROGRESS: the limit of steps is reached".to_owned()));
         }
-        if self.see().violation.is_some() {
+        if self.see().violation.is_some() || self.see().over {
             return false;
         }
         let now = self.see().now;
@@ -268,6 +268,7 @@ impl Run {
             }
             (Deviation::Cut, _) => self.act(actor, true, false),
             (Deviation::Ask, _) => self.act(actor, false, true),
+            (Deviation::Promote { behind }, _) => self.change().postgres.promote(behind),
             (Deviation::PostgresCrash { far_back }, _) => self.change().postgres.crash(far_back),
             (Deviation::Crash(_) | Deviation::Stop | Deviation::Disconnect | Deviation::Refuse, _) => unreachable!(),
         }
