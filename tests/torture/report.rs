@@ -162,7 +162,10 @@ impl Report {
         let file = report_file("report.json")?;
         let mut report = serde_json::to_value(self)?;
         if resume && file.exists() {
-            let earlier = serde_json::from_slice(&std::fs::read(&file).context(file.display())?)?;
+            let earlier: Value = serde_json::from_slice(&std::fs::read(&file).context(file.display())?)?;
+            if earlier["delivery"] != report["delivery"] {
+                return Err(format!("{} is of another delivery mode; this run was not added", file.display()).into());
+            }
             report = added(earlier, report);
         }
         std::fs::write(&file, serde_json::to_vec_pretty(&report)?).context(file.display())?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::trial::Trial;
+use super::connector::Trial;
 use crate::support::oms::expected::Counts;
 use crate::support::{Context, Result, poll};
 

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use super::connector::Left;
 use super::lanes::in_lanes;
-use super::trial::Left;
 use crate::support::oracle::{self, Evidence, Verdict};
 use crate::support::stack::Stack;
 use crate::support::{Context, Result};

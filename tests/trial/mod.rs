@@ -5,10 +5,11 @@
 //!         up behind another that has taken over; nothing may be amiss
 //! proof   every mutation: the daemon makes a mistake, and a judge must say so; without it the same trial is clean
 //!
-//! trial   one connector: database, slot, topics, daemons, watchdog      script   what is written to its database
-//! lanes   several at a time                                             judge    the oracle over all of them
+//! connector   one trial's database, slot, topics, daemons and watchdog     script   what is written to its database
+//! lanes       several at a time                                           judge    the oracle over all of them
 //! ```
 
+mod connector;
 mod counts;
 mod judge;
 mod lanes;
@@ -16,4 +17,3 @@ pub(crate) mod proof;
 mod scenario;
 mod script;
 pub(crate) mod sweep;
-mod trial;

@@ -7,10 +7,10 @@ use std::time::Instant;
 use serde::Serialize;
 use walwright::faults::Mutation;
 
+use super::connector::{Ground, Left, Trial};
 use super::judge::judge;
 use super::lanes::in_lanes;
 use super::scenario::{self, Found, Scenario};
-use super::trial::{Ground, Left, Trial};
 use crate::support::oracle::Verdict;
 use crate::support::stack::Stack;
 use crate::support::{Context, Result, kafka, postgres};

@@ -5,9 +5,9 @@ use std::time::Duration;
 use rustix::process::Signal;
 use walwright::faults::{Failpoint, Mutation};
 
+use super::connector::Trial;
 use super::counts;
 use super::script;
-use super::trial::Trial;
 use crate::support::fault::Fault;
 use crate::support::{Result, poll};
 use crate::torture::Delivery;

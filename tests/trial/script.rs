@@ -1,6 +1,6 @@
 //! A scripted workload on the OMS tables: small, the same each time, with one of everything that a stream can hold.
 
-use super::trial::Trial;
+use super::connector::Trial;
 use crate::support::Result;
 
 /// Rows of the large transaction: several pieces of 1 MiB.

@@ -8,10 +8,10 @@ use rustix::process::Signal;
 use serde::Serialize;
 use walwright::faults::Failpoint;
 
+use super::connector::{Ground, Left, Trial};
 use super::judge::judge;
 use super::lanes::in_lanes;
 use super::script;
-use super::trial::{Ground, Left, Trial};
 use crate::support::fault::{Deed, Fault};
 use crate::support::oracle::Verdict;
 use crate::support::stack::Stack;

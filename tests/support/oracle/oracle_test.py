@@ -555,6 +555,11 @@ class State(Spoiled):
         del self.lines[self.at("InventoryAdjusted", "3")]
         self.assert_red(state=2)
 
+    def test_an_id_that_comes_again_is_told_already(self):
+        self.lines.append(self.lines[self.at("InventoryAdjusted")] | {"offset": 100})
+        self.lines.append(self.lines[self.at("OrderPaid")] | {"offset": 101})
+        self.assert_red()
+
     def test_rolled_back_row_told(self):
         self.spoil("ReturnReceived", return_id=9)
         self.assert_red(state=2)

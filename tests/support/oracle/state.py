@@ -4,6 +4,8 @@ A dump has a line for each row: `table` and `row`, columns with Postgres' text o
 that were there before the slot, which nobody announced. A tombstone takes its row away. What an event does not carry
 stays as it was: an unchanged TOAST value is never sent as something else, the daemon halts where a rule needs one.
 
+An id that was folded is not folded again, as subscribers of `at_least_once` do; that it came twice others count.
+
 customers, order_lines, shipments and returns fold whole, payments once they are captured. What subscribers are not told
 cannot be folded: SILENT columns, internal ones (password_hash, internal_note, provider_token, orders.shipped_at), and
 the tables without events.
@@ -44,9 +46,11 @@ for _table, _, _ in STATUS.values():
 
 def judge(before, after, records, decoder, find):
     """`records` stand in the order of their partitions, and those of oms.returns behind those of oms.orders."""
-    state = _rows(before)
+    state, folded = _rows(before), set()
     for record in records:
-        _fold(state, record, decoder, find)
+        if (record.topic, record.id) not in folded:
+            folded.add((record.topic, record.id))
+            _fold(state, record, decoder, find)
     tables = _rows(after)
     for table in COLUMNS:
         for key in state[table].keys() | tables[table].keys():
