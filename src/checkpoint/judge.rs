@@ -167,7 +167,8 @@ fn judge_slot(facts: &Facts<'_>, checkpoint: &Checkpoint) -> Result<()> {
     Ok(())
 }
 
-fn usable(facts: &Facts<'_>, slot: &SlotFacts) -> Result<()> {
+/// Whether the slot is one that this connector could read.
+pub fn usable(facts: &Facts<'_>, slot: &SlotFacts) -> Result<()> {
     let Some(why) = &slot.mismatch else { return Ok(()) };
     Err(Error::new(Kind::SlotMismatch, format!("slot {} cannot be used: {why}", facts.slot_name)))
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::audit::AUDIT;
 use crate::error::{Error, Kind, Result};
 use crate::model::Lsn;
 
@@ -110,10 +111,10 @@ impl Checkpoint {
     }
 
     /// Whether this came late from an instance that had been taken over: without transactions no fence stops its last
-    /// record. Within an epoch of a cluster the position never goes back.
+    /// record. An epoch never goes back, nor does the position within an epoch of a cluster.
     fn is_overtaken_by(&self, newest: &Checkpoint) -> bool {
         let same = self.epoch == newest.epoch && self.system_identifier == newest.system_identifier;
-        same && self.next_lsn < newest.next_lsn
+        self.epoch < newest.epoch || same && self.next_lsn < newest.next_lsn
     }
 }
 
@@ -159,6 +160,8 @@ impl State {
             TAKEOVER => self.takeover = parse(value, offset)?,
             // Progress of snapshots, of which this version has none.
             _ if key.starts_with(PROGRESS) => {}
+            // What operators did decides nothing.
+            _ if key.starts_with(AUDIT) => {}
             _ if value.is_none() => {}
             _ => return Err(read("a record")),
         }
@@ -166,7 +169,7 @@ impl State {
     }
 }
 
-fn to_json<T: Serialize>(record: &T) -> Result<Vec<u8>> {
+pub(super) fn to_json<T: Serialize>(record: &T) -> Result<Vec<u8>> {
     serde_json::to_vec(record).map_err(|error| Error::new(Kind::Bug, "a checkpoint record has no JSON").because(error))
 }
 

@@ -3,6 +3,7 @@
 //! A topic of its own, since in a shared partition another connector's open transaction would hide the newest record.
 //! This file reads; the records are written by producers, in the transaction of the events that they cover.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read as _;
@@ -65,6 +66,20 @@ impl Store {
             state.apply(entry.key, entry.value, entry.offset).map_err(|error| error.at(At::topic(&self.topic)))
         })?;
         Ok(state)
+    }
+
+    /// The keys that have a value, up to the last stable offset; whatever they hold, understood or not.
+    pub fn keys(&self, until: Instant) -> Result<BTreeSet<String>> {
+        let mut keys = BTreeSet::new();
+        read_partition(&self.client, &self.topic, 0, Isolation::Stable, until, |entry| {
+            let key = String::from_utf8_lossy(entry.key.unwrap_or_default()).into_owned();
+            match entry.value {
+                Some(_) => drop(keys.insert(key)),
+                None => drop(keys.remove(&key)),
+            }
+            Ok(())
+        })?;
+        Ok(keys)
     }
 }
 

@@ -1,25 +1,32 @@
 //! One file a subcommand.
 
+mod accept_gap;
 mod check;
+mod consent;
+mod exit;
+mod grants;
 mod logging;
+mod remove;
 mod run;
 mod schemas;
 mod status;
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::LogFormat;
+use crate::config::{self, LogFormat};
+use crate::connector::Connector;
 use crate::error::{Error, Kind, Result};
+use crate::pipeline::Operator;
+use exit::Exit;
 
 /// Postgres row changes to versioned Avro domain events on Kafka, exactly once.
-///
-/// Exit codes: 0 done; 1 failed; 2 wrong usage or faults in the configuration.
 #[derive(Debug, Parser)]
-#[command(name = "walwright", version, propagate_version = true)]
+#[command(name = "walwright", version, propagate_version = true, after_help = exit::EXIT_CODES)]
 pub struct Cli {
     /// The process file.
     #[arg(long, short, global = true, env = "WALWRIGHT_CONFIG", default_value = "walwright.toml")]
@@ -57,6 +64,12 @@ enum Command {
     Check(check::Arguments),
     /// Show each connector's checkpoint, slot and lag, with the daemon up or down.
     Status(status::Arguments),
+    /// Print the SQL with which a DBA creates a connector's role and publication, and no right too many.
+    Grants(grants::Arguments),
+    /// Go on after a halt that lost the position, with the gap recorded: nothing is sent that is gone.
+    AcceptGap(accept_gap::Arguments),
+    /// Drop a connector's slot and its state on Kafka; its publication and topics stay.
+    Remove(remove::Arguments),
     /// Contracts and the schema registry.
     #[command(subcommand)]
     Schemas(schemas::Command),
@@ -67,21 +80,34 @@ impl Cli {
     pub fn execute(self) -> ExitCode {
         let config = &self.config;
         let done = match self.command {
-            Command::Run => run::run(config, self.log_format.map(LogFormat::from)),
-            Command::Check(arguments) => check::check(config, &arguments),
-            Command::Status(arguments) => status::status(config, &arguments),
-            Command::Schemas(command) => schemas::schemas(config, &command),
+            Command::Run => run::run(config, self.log_format.map(LogFormat::from)).map(|()| Exit::Done),
+            Command::Check(arguments) => check::check(config, &arguments).map(|()| Exit::Done),
+            Command::Status(arguments) => status::status(config, &arguments).map(|()| Exit::Done),
+            Command::Grants(arguments) => grants::grants(config, &arguments).map(|()| Exit::Done),
+            Command::AcceptGap(arguments) => accept_gap::accept_gap(config, &arguments),
+            Command::Remove(arguments) => remove::remove(config, &arguments),
+            Command::Schemas(command) => schemas::schemas(config, &command).map(|()| Exit::Done),
         };
-        match done {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error),
-        }
+        done.unwrap_or_else(|error| fail(&error)).into()
     }
 }
 
-fn fail(error: &Error) -> ExitCode {
+fn fail(error: &Error) -> Exit {
     eprintln!("error: {}\n  what to do: {}", error.chain(), error.remedy());
-    if error.kind() == Kind::Configuration { ExitCode::from(2) } else { ExitCode::FAILURE }
+    if error.kind() == Kind::Configuration { Exit::Faults } else { Exit::Failed }
+}
+
+/// The connector of this name in the hands of an operator, whose command now logs what it waits for.
+fn operator(config: &Path, name: &str, handle: &tokio::runtime::Handle) -> Result<Operator> {
+    let loaded = config::load_all(config)?;
+    logging::init(loaded.process.log.format, tracing::Level::INFO)?;
+    Operator::new(Arc::new(loaded.process), named(loaded.connectors, name)?, handle.clone())
+}
+
+fn named(connectors: Vec<Connector>, name: &str) -> Result<Connector> {
+    let names: Vec<String> = connectors.iter().map(|connector| connector.plan.name.clone()).collect();
+    let unknown = || Error::new(Kind::Configuration, format!("no connector {name}; there is {}", names.join(", ")));
+    connectors.into_iter().find(|connector| connector.plan.name == name).ok_or_else(unknown)
 }
 
 /// The runtime for SQL and HTTP; the way of a row runs on threads of its own.

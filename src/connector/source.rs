@@ -86,6 +86,11 @@ impl SourceSection {
         })
     }
 
+    /// The same without its secrets, for those who need none and may not have them.
+    pub fn without_secrets(&self) -> SourceSection {
+        SourceSection { password: None, ..self.clone() }
+    }
+
     /// Looks every reference up.
     ///
     /// # Errors

@@ -81,21 +81,21 @@ kinds! {
     /// The slot is held by another session.
     SlotHeld, "slot-held", Retry, "another session reads this slot; stop it if it should not, the connector takes over by itself when the slot is free";
     /// The slot is missing although a checkpoint exists.
-    SlotMissing, "slot-missing", Halt, "changes after the checkpoint may be missing; take the snapshot anew (resync) or accept the gap; never recreate the slot by hand";
+    SlotMissing, "slot-missing", Halt, "changes after the checkpoint may be missing; look at the gap with `walwright accept-gap --dry-run` and accept it; never recreate the slot by hand";
     /// The slot lost WAL that it needed, or was invalidated.
-    SlotLost, "slot-lost", Halt, "changes after the checkpoint are gone from the server; take the snapshot anew (resync) or accept the gap";
+    SlotLost, "slot-lost", Halt, "changes after the checkpoint are gone from the server; look at the gap with `walwright accept-gap --dry-run` and accept it";
     /// A slot of this name exists that this connector did not make.
     SlotForeign, "slot-foreign", Halt, "set adopt_slot = true in [source] to use it, choose another slot name, or drop it if nobody needs it";
     /// The slot is of another plugin, another database, or not logical.
     SlotMismatch, "slot-mismatch", Halt, "choose another slot name in [source], or drop the slot if nobody needs it";
     /// The slot stands ahead of the checkpoint.
-    SlotAhead, "slot-ahead", Halt, "someone moved the slot: the changes in the named gap were not published; take the snapshot anew (resync) or accept the gap";
+    SlotAhead, "slot-ahead", Halt, "someone moved the slot: the changes in the named gap were not published; look at it with `walwright accept-gap --dry-run` and accept it";
     /// The server's WAL ends before the checkpoint.
-    ServerBehind, "server-behind", Halt, "this server was restored or left behind by a failover: connect to the right server, or accept the gap";
+    ServerBehind, "server-behind", Halt, "this server was restored or left behind by a failover: connect to the right server, or look at the gap with `walwright accept-gap --dry-run` and accept it";
     /// Another cluster than the one of the checkpoint.
-    SystemMismatch, "system-mismatch", Halt, "connect to the cluster that the checkpoint names; after pg_upgrade or a rebuild accept the gap";
+    SystemMismatch, "system-mismatch", Halt, "connect to the cluster that the checkpoint names; after pg_upgrade or a rebuild look at the gap with `walwright accept-gap --dry-run` and accept it";
     /// The checkpoint does not lie on this server's timeline.
-    TimelineMismatch, "timeline-mismatch", Halt, "connect to the server that was promoted, or accept the gap";
+    TimelineMismatch, "timeline-mismatch", Halt, "connect to the server that was promoted, or look at the gap with `walwright accept-gap --dry-run` and accept it";
 
     /// A value that its field cannot hold exactly.
     ValueOutOfRange, "value-out-of-range", Halt, "widen the contract's field in a new version, or mend the row's value; nothing was published of this transaction";
@@ -125,7 +125,7 @@ kinds! {
     /// Another instance took this connector over.
     TakenOver, "taken-over", Halt, "another instance runs this connector now; stop one of the two, restart this one only if it should take over";
     /// The checkpoint topic holds what cannot be understood.
-    CheckpointUnreadable, "checkpoint-unreadable", Halt, "the checkpoint was written by a newer version or is damaged; run that version, or remove the connector's state";
+    CheckpointUnreadable, "checkpoint-unreadable", Halt, "the checkpoint was written by a newer version or is damaged; run that version, or begin anew after `walwright remove`";
     /// A transaction did not fit in transaction.timeout.ms twice.
     TransactionTooLong, "transaction-too-long", Halt, "raise transaction.timeout.ms (and the broker's transaction.max.timeout.ms), or set large_transactions = \"split\"";
 

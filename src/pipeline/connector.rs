@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use super::contracts::Ids;
 use super::health::{Health, Phase};
-use super::metrics::ConnectorMetrics;
+use super::metrics::{ConnectorMetrics, Metrics};
 use super::ownership::Owner;
 use super::session::Silenced;
 use super::task::Stop;
@@ -61,6 +61,17 @@ impl Connector {
             silenced: Silenced::default(),
             warned: Vec::new(),
         })
+    }
+
+    /// A connector that nobody runs: to look at, or for an operator's act.
+    pub(super) fn idle(
+        plan: Arc<Plan>,
+        source: SourceSection,
+        process: Arc<Process>,
+        handle: Handle,
+    ) -> Result<Connector> {
+        let metrics = Arc::new(Metrics::new()?.connector(&plan));
+        Connector::new(plan, source, process, handle, metrics, Health::default())
     }
 
     pub(super) fn name(&self) -> &str {

@@ -8,8 +8,6 @@ use tokio::runtime::Handle;
 
 use super::connector::Connector;
 use super::contracts;
-use super::health::Health;
-use super::metrics::Metrics;
 use super::source::Source;
 use super::{settings, topics};
 use crate::checkpoint::judge::Verdict;
@@ -38,12 +36,7 @@ pub struct Finding {
 pub fn check(process: &Arc<Process>, plan: &Arc<Plan>, source: &SourceSection, handle: &Handle) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut note = |about: &str, result: Result<String>| findings.push(Finding { about: about.to_owned(), result });
-    let metrics = match Metrics::new() {
-        Ok(metrics) => Arc::new(metrics.connector(plan)),
-        Err(error) => return vec![Finding { about: "connector".to_owned(), result: Err(error) }],
-    };
-    let connector =
-        Connector::new(plan.clone(), source.clone(), process.clone(), handle.clone(), metrics, Health::default());
+    let connector = Connector::idle(plan.clone(), source.clone(), process.clone(), handle.clone());
     let mut connector = match connector {
         Ok(connector) => connector,
         Err(error) => return vec![Finding { about: "connector".to_owned(), result: Err(error) }],

@@ -191,11 +191,12 @@ impl SourceFacts {
     }
 
     /// Whether this connector had set out to create the slot.
-    fn intended(&self, state: &State) -> bool {
+    pub(super) fn intended(&self, state: &State) -> bool {
         intended(&self.with(state))
     }
 
-    fn with<'a>(&'a self, state: &'a State) -> Facts<'a> {
+    /// What is judged.
+    pub(super) fn with<'a>(&'a self, state: &'a State) -> Facts<'a> {
         Facts {
             slot_name: &self.slot_name,
             slot: self.slot.as_ref(),
@@ -210,7 +211,7 @@ impl SourceFacts {
     }
 
     /// Where the slot stands.
-    fn slot_position(&self) -> Result<Lsn> {
+    pub(super) fn slot_position(&self) -> Result<Lsn> {
         let slot = self.slot.as_ref().filter(|slot| slot.confirmed_flush > Lsn(0));
         let unready =
             || Error::new(Kind::SlotHeld, format!("slot {} is not ready: someone creates it", self.slot_name));
@@ -228,7 +229,7 @@ impl SourceFacts {
     }
 
     /// A slot that someone reads is waited for; the holder is never killed.
-    fn refuse_held_slot(&self) -> Result<()> {
+    pub(super) fn refuse_held_slot(&self) -> Result<()> {
         match self.holder {
             Some(pid) => Err(Error::new(Kind::SlotHeld, format!("slot {} held by pid {pid}", self.slot_name))),
             None => Ok(()),

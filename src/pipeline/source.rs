@@ -86,7 +86,7 @@ impl Source {
     }
 
     pub(super) fn drop_slot(&mut self) -> Result<()> {
-        tracing::warn!(slot = self.settings.slot, "dropping the lost slot of a first start that was cut off");
+        tracing::warn!(slot = self.settings.slot, "dropping the lost slot");
         self.replication.drop_slot(&self.settings.slot)
     }
 

@@ -38,21 +38,21 @@ pub(super) const KAFKA_STEP: Duration = Duration::from_secs(20);
 const BATCH_BYTES: u64 = 1_000_000;
 
 /// One attempt's way to Kafka.
-struct Kafka {
+pub(super) struct Kafka {
     client: KafkaClient,
-    admin: Admin,
-    store: Store,
+    pub(super) admin: Admin,
+    pub(super) store: Store,
 }
 
 /// One attempt of a connector, as the steps of a start see the world.
-struct Attempt<'a> {
-    connector: &'a mut Connector,
-    kafka: Kafka,
+pub(super) struct Attempt<'a> {
+    pub(super) connector: &'a mut Connector,
+    pub(super) kafka: Kafka,
     stop: &'a Stop,
 }
 
 /// A stream that runs, and the connection by which its slot is looked at.
-struct Streaming {
+pub(super) struct Streaming {
     stream: Stream,
     sql: Arc<Sql>,
     settings: SourceSettings,
@@ -60,13 +60,13 @@ struct Streaming {
 
 /// Starts one session; None: the stop came first.
 pub(super) fn start(connector: &mut Connector, stop: &Stop) -> Result<Option<Session>> {
-    let kafka = Kafka::open(connector)?;
-    let mut attempt = Attempt { connector, kafka, stop };
+    let mut attempt = Attempt::new(connector, stop)?;
+    attempt.kafka.store.ensure_topic(&attempt.kafka.admin)?;
     let started = recovery::start(&mut attempt)?;
     started.map(|started| attempt.session(started)).transpose()
 }
 
-fn step() -> Instant {
+pub(super) fn step() -> Instant {
     Instant::now() + KAFKA_STEP
 }
 
@@ -79,7 +79,6 @@ impl Kafka {
         // Ahead of the user's options, which win.
         client.options.splice(0..0, batch_bytes.map(|bytes| ("batch.size".to_owned(), bytes.to_string())));
         let store = Store::new(&client, &settings.topic_prefix, connector.name());
-        store.ensure_topic(&admin)?;
         Ok(Kafka { client, admin, store })
     }
 }
@@ -179,7 +178,13 @@ fn note_changes(connector: &str, recorded: Option<&Checkpoint>, base: &Checkpoin
     }
 }
 
-impl Attempt<'_> {
+impl<'a> Attempt<'a> {
+    /// Builds the clients; nobody is asked for anything yet but the limits of the topics.
+    pub(super) fn new(connector: &'a mut Connector, stop: &'a Stop) -> Result<Attempt<'a>> {
+        let kafka = Kafka::open(connector)?;
+        Ok(Attempt { connector, kafka, stop })
+    }
+
     fn session(&mut self, started: Started<Self>) -> Result<Session> {
         let Started { checkpoint, fenced, stream: Streaming { stream, sql, settings } } = started;
         let ids = contracts::ids(self.connector)?;

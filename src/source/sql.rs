@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postgres_protocol::escape::escape_identifier;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::types::{FromSql, ToSql};
@@ -115,8 +116,17 @@ fn config(settings: &SourceSettings) -> Config {
 
 /// A refusal of the server's speaks for itself; anything else needs the place.
 fn failed(error: tokio_postgres::Error, settings: &SourceSettings, host: &str) -> Error {
-    if error.as_db_error().is_some() {
-        return Error::from(error);
+    if let Some(refusal) = error.as_db_error() {
+        let (role, database) = (escape_identifier(&settings.user), escape_identifier(&settings.database));
+        let mend = match (refusal.code().code(), refusal.message()) {
+            ("42501", message) if message.contains("database") => {
+                format!("GRANT CONNECT ON DATABASE {database} TO {role}")
+            }
+            ("28000", message) if message.contains("not permitted to log in") => format!("ALTER ROLE {role} LOGIN"),
+            _ => return Error::from(error),
+        };
+        let detail = format!("the server said: {}; run {mend}", refusal.message());
+        return Error::new(Kind::of_sqlstate(refusal.code().code()), detail);
     }
     // tokio-postgres says only "error communicating with the server"; why lies beneath. Its kinds are private.
     let source = std::error::Error::source(&error);

@@ -3,6 +3,7 @@
 mod brokers;
 pub(crate) mod database;
 mod files;
+mod grants;
 mod registry;
 mod slots;
 mod tables;

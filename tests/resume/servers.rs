@@ -2,15 +2,16 @@
 
 use crate::support::postgres::{Options, Postgres, Stop};
 use crate::support::scene::{Scene, WITHIN};
+use crate::support::sql::Sql;
 use crate::support::stack::Stack;
 use crate::support::{Result, poll};
 
-fn server() -> Result<Postgres> {
+pub(super) fn server() -> Result<Postgres> {
     Postgres::start(&Stack::shared()?.sandbox, Options::default())
 }
 
 /// A connector on `server` that has published the orders 1 and 2 and is stopped.
-fn stopped(name: &str, server: &Postgres) -> Result<Scene> {
+pub(super) fn stopped(name: &str, server: &Postgres) -> Result<Scene> {
     let stack = Stack::shared()?;
     let scene = Scene::on(name, server, &stack.kafka, stack.registry.url())?;
     let daemon = scene.open()?;
@@ -21,24 +22,26 @@ fn stopped(name: &str, server: &Postgres) -> Result<Scene> {
 }
 
 /// Publishes one more order.
-fn one_more(scene: &Scene, id: i64) -> Result<()> {
+pub(super) fn one_more(scene: &Scene, id: i64) -> Result<()> {
     let daemon = scene.start()?;
     scene.insert(id, id)?;
     scene.read("orders", usize::try_from(id)?)?;
     scene.finish(daemon)
 }
 
+/// The same database on another server, as a restored dump is.
+pub(super) fn twin(scene: &Scene, other: &Postgres) -> Result<Sql> {
+    other.create_database(&scene.name)?;
+    let twin = other.sql(&scene.name)?;
+    scene.furnish(&twin)?;
+    Ok(twin)
+}
+
 #[test]
 fn another_cluster_halts() -> Result<()> {
     let (one, other) = (server()?, server()?);
     let mut scene = stopped("twinned", &one)?;
-    // The same database there, as a restored dump is.
-    let twin = other.create_database("twinned").and_then(|()| other.sql("twinned"))?;
-    twin.batch(
-        "CREATE ROLE twinned LOGIN REPLICATION PASSWORD 's3cret';
-         CREATE TABLE orders (id bigint PRIMARY KEY, status text NOT NULL, amount numeric(12,2), note text);
-         CREATE PUBLICATION walwright_twinned FOR TABLE orders",
-    )?;
+    let twin = twin(&scene, &other)?;
     twin.batch("SELECT pg_create_logical_replication_slot('walwright_twinned', 'pgoutput')")?;
     let owner = scene.state()?.takeover;
     scene.move_to(&one, &other)?;

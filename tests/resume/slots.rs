@@ -8,16 +8,16 @@ use crate::support::scene::{Scene, WITHIN};
 use crate::support::stack::Stack;
 use crate::support::{Result, poll};
 
-fn create_slot(scene: &Scene) -> Result<Lsn> {
+pub(super) fn create_slot(scene: &Scene) -> Result<Lsn> {
     scene.sql()?.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", &[&scene.slot()])?;
     confirmed(scene)
 }
 
-fn drop_slot(scene: &Scene) -> Result<()> {
+pub(super) fn drop_slot(scene: &Scene) -> Result<()> {
     scene.sql()?.query("SELECT pg_drop_replication_slot($1)", &[&scene.slot()]).map(drop)
 }
 
-fn confirmed(scene: &Scene) -> Result<Lsn> {
+pub(super) fn confirmed(scene: &Scene) -> Result<Lsn> {
     let text: String = scene.sql()?.value(&format!(
         "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = '{}'",
         scene.slot()
@@ -26,7 +26,7 @@ fn confirmed(scene: &Scene) -> Result<Lsn> {
 }
 
 /// A connector that has published the orders 1 and 2 and is stopped.
-fn stopped(name: &str) -> Result<Scene> {
+pub(super) fn stopped(name: &str) -> Result<Scene> {
     let scene = Scene::new(name)?;
     let daemon = scene.open()?;
     scene.insert(1, 2)?;
@@ -167,12 +167,12 @@ fn a_slot_ahead_of_the_checkpoint_halts_and_names_the_gap() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_lost_slot_halts() -> Result<()> {
+/// A connector whose slot the server gave up after the order 1; the server must outlive it.
+pub(super) fn lost(name: &str) -> Result<(Postgres, Scene)> {
     let stack = Stack::shared()?;
     let options = postgres::Options::default().set("max_slot_wal_keep_size", "1MB");
     let server = Postgres::start(&stack.sandbox, options)?;
-    let scene = Scene::on("lost_slot", &server, &stack.kafka, stack.registry.url())?;
+    let scene = Scene::on(name, &server, &stack.kafka, stack.registry.url())?;
     let daemon = scene.open()?;
     scene.insert(1, 1)?;
     scene.read("orders", 1)?;
@@ -187,6 +187,12 @@ fn a_lost_slot_halts() -> Result<()> {
             break;
         }
     }
+    Ok((server, scene))
+}
+
+#[test]
+fn a_lost_slot_halts() -> Result<()> {
+    let (_server, scene) = lost("lost_slot")?;
     assert_eq!(
         scene.halts("slot-lost")?,
         "slot-lost: slot walwright_NAME is lost (its WAL was removed): changes from LSN on may be gone (connector NAME)"

@@ -142,11 +142,19 @@ impl Scene {
             _scenario: None,
         };
         scene.write_files(postgres)?;
-        let sql = scene.sql()?;
-        sql.batch(&format!("CREATE ROLE {} LOGIN REPLICATION PASSWORD '{PASSWORD}'", scene.name))?;
-        sql.batch(TABLES)?;
-        sql.batch(&format!("CREATE PUBLICATION walwright_{} FOR TABLE orders", scene.name))?;
+        scene.furnish(&scene.sql()?)?;
         Ok(scene)
+    }
+
+    /// Fills an empty database: the tables, and what `walwright grants` says, on top of no rights at all.
+    pub(crate) fn furnish(&self, sql: &Sql) -> Result<()> {
+        let name = &self.name;
+        let grants = self.command(&["grants", name])?;
+        assert!(grants.status.success(), "{}", String::from_utf8_lossy(&grants.stderr));
+        sql.batch(TABLES)?;
+        sql.batch(&format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC; REVOKE ALL ON SCHEMA public FROM PUBLIC"))?;
+        sql.batch(&String::from_utf8(grants.stdout)?)?;
+        sql.batch(&format!("ALTER ROLE {name} PASSWORD '{PASSWORD}'"))
     }
 
     fn write_files(&self, postgres: &Postgres) -> Result<()> {
@@ -236,6 +244,10 @@ impl Scene {
         format!("walwright_{}", self.name)
     }
 
+    pub(crate) fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
     /// A topic's whole name.
     pub(crate) fn topic(&self, name: &str) -> String {
         format!("{}.{name}", self.name)
@@ -246,6 +258,15 @@ impl Scene {
         let mut command = Command::new(BINARY);
         command.args(arguments).arg("--config").arg(self.folder.join("walwright.toml"));
         command.output().context(format!("{command:?}"))
+    }
+
+    /// What the program says on standard output, where it must succeed; what varies is replaced by words.
+    pub(crate) fn says(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command(arguments)?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        let lines: Vec<String> = said.lines().map(|line| self.masked(line)).collect();
+        Ok(lines.join("\n"))
     }
 
     /// What the program says on standard error, where it must fail with `code`; the folder is written `~`.
@@ -380,7 +401,7 @@ impl Scene {
         Ok(())
     }
 
-    fn store(&self) -> Store {
+    pub(crate) fn store(&self) -> Store {
         Store::new(&KafkaClient::new(&self.brokers), &format!("{}.", self.name), &self.name)
     }
 

@@ -48,6 +48,7 @@ fn the_newest_record_of_each_key_counts() {
     apply(&mut state, "takeover", Some(r#"{"version":1,"instance":"a"}"#)).unwrap();
     apply(&mut state, "progress/public.orders/0", Some("anything")).unwrap();
     apply(&mut state, "gone", None).unwrap();
+    apply(&mut state, "audit/accept-gap/1", Some("anything")).unwrap();
     assert_eq!(state.checkpoint, Some(checkpoint()));
     assert_eq!(state.intent, None);
     assert_eq!(state.takeover, Some(Takeover::new("a")));
@@ -65,6 +66,7 @@ fn a_late_checkpoint_of_an_instance_that_was_taken_over_does_not_count() {
     assert_eq!(apply(&at(9, 1)), Some(10));
     assert_eq!(apply(&at(10, 1)), Some(10));
     assert_eq!(apply(&at(5, 2)), Some(5), "an operator's new epoch begins where he says");
+    assert_eq!(apply(&at(11, 1)), Some(5), "and what was under way in the old one comes too late");
     let elsewhere = Checkpoint { system_identifier: "other".to_owned(), ..at(1, 2) };
     assert_eq!(apply(&elsewhere), Some(1));
 }
