@@ -5,6 +5,7 @@ mod contract;
 mod deploy;
 mod face;
 mod flow;
+mod isolation;
 mod login;
 mod majors;
 mod oracle;

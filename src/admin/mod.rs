@@ -1,5 +1,6 @@
 //! HTTP for operators: `/metrics` (Prometheus), `/livez`, `/readyz` (progress, not process life).
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,16 +12,14 @@ use axum::{Json, Router};
 use tokio::net::TcpListener;
 
 use crate::error::{Error, Kind, Result};
-use crate::pipeline::{ConnectorMetrics, HealthMap, Metrics, Report};
+use crate::pipeline::{Metrics, Report, Roster};
 
 /// What the HTTP side reads.
 pub struct Admin {
     /// All metrics.
     pub metrics: Arc<Metrics>,
-    /// Refreshed before each scrape.
-    pub connectors: Vec<Arc<ConnectorMetrics>>,
-    /// Health by connector.
-    pub health: HealthMap,
+    /// The connectors that run.
+    pub roster: Roster,
 }
 
 /// A bound listener, so that a port in use is an error of the start.
@@ -58,25 +57,29 @@ impl Server {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    admin.connectors.iter().for_each(|connector| connector.refresh());
-    admin.health.iter().for_each(|(name, health)| admin.metrics.health(name, &health.report()));
-    match admin.metrics.text() {
+    let members = admin.roster.members();
+    for (name, member) in &members {
+        member.metrics.refresh();
+        admin.metrics.health(name, &member.health.report());
+    }
+    match admin.metrics.text(|name| members.contains_key(name)) {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
-    let reports: std::collections::BTreeMap<&str, Report> =
-        admin.health.iter().map(|(name, health)| (name.as_str(), health.report())).collect();
+    let members = admin.roster.members();
+    let reports: BTreeMap<&str, Report> =
+        members.iter().map(|(name, member)| (name.as_str(), member.health.report())).collect();
     let all = reports.values().all(|report| report.ready);
     (status(all), Json(reports)).into_response()
 }
 
 async fn ready_one(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Response {
-    match admin.health.get(&name) {
-        Some(health) => {
-            let report = health.report();
+    match admin.roster.members().get(&name) {
+        Some(member) => {
+            let report = member.health.report();
             (status(report.ready), Json(report)).into_response()
         }
         None => (StatusCode::NOT_FOUND, format!("no connector {name}\n")).into_response(),

@@ -45,12 +45,16 @@ impl From<Exit> for ExitCode {
 }
 
 /// For `--help` and the manual.
-pub(super) const EXIT_CODES: &str = "\
+macro_rules! exit_codes {
+    () => {
+        "\
 Exit codes:
   0  done
   1  failed: the message says what happened and what to do
   2  wrong usage, or faults in the configuration: all of them are listed
-  3  nothing was done: nobody agreed, or what was agreed to has changed meanwhile";
+  3  nothing was done: nobody agreed, or what was agreed to has changed meanwhile"
+    };
+}
 
 #[cfg(test)]
 mod tests {
@@ -59,7 +63,7 @@ mod tests {
     #[test]
     fn each_code_is_listed_once() {
         let listed: Vec<&str> =
-            EXIT_CODES.lines().skip(1).map(|line| line.trim_start().split(' ').next().unwrap()).collect();
+            exit_codes!().lines().skip(1).map(|line| line.trim_start().split(' ').next().unwrap()).collect();
         assert_eq!(listed, Exit::ALL.map(|exit| exit.code().to_string()));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use super::takes_colours;
 use crate::config::LogFormat;
 use crate::error::{Error, Kind, Result};
 
@@ -14,7 +15,7 @@ pub(super) fn init(format: LogFormat, level: tracing::Level) -> Result<()> {
         LogFormat::Json => false,
     };
     let done = if human {
-        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+        builder.with_ansi(takes_colours(&std::io::stderr())).try_init()
     } else {
         builder.json().flatten_event(true).try_init()
     };

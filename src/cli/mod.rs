@@ -3,9 +3,11 @@
 mod accept_gap;
 mod check;
 mod consent;
+#[macro_use]
 mod exit;
 mod grants;
 mod logging;
+mod pages;
 mod remove;
 mod run;
 mod schemas;
@@ -24,9 +26,23 @@ use crate::error::{Error, Kind, Result};
 use crate::pipeline::Operator;
 use exit::Exit;
 
+/// What `--help` and the manual end with.
+const AFTER_HELP: &str = concat!(
+    "Examples:
+  walwright check --live                        what a start would say, without starting
+  walwright grants oms | psql --dbname oms      let the connector oms into its database
+  walwright schemas push                        register the contracts
+  walwright run                                 run all connectors; SIGHUP reads their files again
+  walwright status --json                       where each connector stands, with the daemon up or down
+  walwright accept-gap oms --dry-run            what going on after a lost position would mean
+
+",
+    exit_codes!()
+);
+
 /// Postgres row changes to versioned Avro domain events on Kafka, exactly once.
 #[derive(Debug, Parser)]
-#[command(name = "walwright", version, propagate_version = true, after_help = exit::EXIT_CODES)]
+#[command(name = "walwright", version, propagate_version = true, after_help = AFTER_HELP)]
 pub struct Cli {
     /// The process file.
     #[arg(long, short, global = true, env = "WALWRIGHT_CONFIG", default_value = "walwright.toml")]
@@ -70,9 +86,13 @@ enum Command {
     AcceptGap(accept_gap::Arguments),
     /// Drop a connector's slot and its state on Kafka; its publication and topics stay.
     Remove(remove::Arguments),
-    /// Contracts and the schema registry.
+    /// Contracts: their versions against each other, and the schema registry.
     #[command(subcommand)]
     Schemas(schemas::Command),
+    /// Print the completions for a shell.
+    Completions(pages::CompletionsArguments),
+    /// Write the manual pages.
+    Man(pages::ManArguments),
 }
 
 impl Cli {
@@ -87,6 +107,11 @@ impl Cli {
             Command::AcceptGap(arguments) => accept_gap::accept_gap(config, &arguments),
             Command::Remove(arguments) => remove::remove(config, &arguments),
             Command::Schemas(command) => schemas::schemas(config, &command).map(|()| Exit::Done),
+            Command::Completions(arguments) => {
+                pages::completions(&arguments);
+                Ok(Exit::Done)
+            }
+            Command::Man(arguments) => pages::man(&arguments).map(|()| Exit::Done),
         };
         done.unwrap_or_else(|error| fail(&error)).into()
     }
@@ -116,10 +141,14 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
     built.map_err(|error| Error::new(Kind::Bug, "the runtime cannot be started").because(error))
 }
 
-/// `text` in the terminal's colour `code`; plain where there is no terminal, or `NO_COLOR` is set.
+/// Whether a stream takes colours: it is a terminal, and `NO_COLOR` is not set or empty (no-color.org).
+fn takes_colours(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// `text` in the terminal's colour `code`; plain where no colours are wanted.
 fn paint(text: &str, code: &str) -> String {
-    let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    if takes_colours(&std::io::stdout()) { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 fn print_json(value: &impl serde::Serialize) -> Result<()> {

@@ -1,13 +1,14 @@
 //! `walwright run`
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{logging, runtime};
 use crate::admin::{Admin, Server};
-use crate::config::{self, LogFormat};
+use crate::config::{self, Loaded, LogFormat};
 use crate::error::{Error, Kind, Result};
 use crate::faults;
 use crate::pipeline::Daemon;
@@ -16,37 +17,83 @@ use crate::pipeline::Daemon;
 const GRACE: Duration = Duration::from_secs(25);
 
 pub(super) fn run(config: &Path, format: Option<LogFormat>) -> Result<()> {
-    let loaded = config::load_all(config)?;
-    logging::init(format.unwrap_or(loaded.process.log.format), loaded.process.log.level)?;
+    let Loaded { process, connectors } = config::load_all(config)?;
+    logging::init(format.unwrap_or(process.log.format), process.log.level)?;
     faults::check().map_err(|detail| Error::new(Kind::Configuration, detail))?;
     let runtime = runtime()?;
-    let listen = loaded.process.admin.listen.clone();
-    let mut daemon = Daemon::new(loaded)?;
-    let admin = Admin { metrics: daemon.metrics(), connectors: daemon.connector_metrics(), health: daemon.health() };
+    let listen = process.admin.listen.clone();
+    let daemon = Daemon::new(process, runtime.handle().clone())?;
+    let admin = Admin { metrics: daemon.metrics(), roster: daemon.roster() };
+    let daemon = Arc::new(Mutex::new(daemon));
     runtime.block_on(async {
+        let signals = Signals::listen()?;
         let server = Server::bind(&listen, admin).await?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), admin = %server.address()?, "started");
-        daemon.start(&tokio::runtime::Handle::current())?;
+        locked(&daemon).start(connectors)?;
         tokio::select! {
             served = server.serve() => {
                 let error = served.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
                 Err(Error::new(Kind::Bug, format!("the admin server failed: {error}")))
             }
-            signal = stop_signal() => signal.map(|name| tracing::info!(signal = name, "stopping")),
+            name = signals.until_stop(&daemon, config) => {
+                tracing::info!(signal = name, "stopping");
+                Ok(())
+            }
         }
     })?;
-    let stopped = daemon.stop(GRACE);
+    let stopped = locked(&daemon).stop(GRACE);
     runtime.shutdown_timeout(Duration::from_secs(1));
     tracing::info!("stopped");
     stopped
 }
 
-async fn stop_signal() -> Result<&'static str> {
-    let listen =
-        |kind| signal(kind).map_err(|error| Error::new(Kind::Bug, "signals cannot be received").because(error));
-    let (mut term, mut int) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    Ok(tokio::select! {
-        _ = term.recv() => "SIGTERM",
-        _ = int.recv() => "SIGINT",
-    })
+fn locked(daemon: &Mutex<Daemon>) -> MutexGuard<'_, Daemon> {
+    daemon.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the process is told from outside. Listened for before anything runs, since SIGHUP would else end it.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Error::new(Kind::Bug, "signals cannot be received").because(error));
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reloads at each SIGHUP; the name of the signal that ends the process.
+    async fn until_stop(mut self, daemon: &Arc<Mutex<Daemon>>, config: &Path) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => {
+                    // It waits for connectors to stop, and the HTTP side goes on answering.
+                    let (daemon, config) = (daemon.clone(), config.to_owned());
+                    if tokio::task::spawn_blocking(move || reload(&daemon, &config)).await.is_err() {
+                        tracing::error!("the reload panicked");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads all files again. Faults leave everything as it is.
+fn reload(daemon: &Mutex<Daemon>, config: &Path) {
+    tracing::info!("reloading");
+    match config::load_all(config).and_then(|loaded| locked(daemon).reload(loaded, GRACE)) {
+        Ok(()) => tracing::info!("reloaded"),
+        Err(error) => {
+            tracing::error!(error = %error.chain(), remedy = error.remedy(), "not reloaded: what ran before goes on");
+        }
+    }
 }

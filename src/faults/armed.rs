@@ -26,6 +26,8 @@ enum Deed {
     KillAfter(Duration),
     /// This thread stays here for good, the others go on.
     Hold,
+    /// This thread panics.
+    Panic,
     /// SIGSTOP: the whole process stands still until somebody sends SIGCONT.
     Stop,
 }
@@ -59,15 +61,16 @@ pub(super) fn check() -> Result<(), String> {
     Ok(())
 }
 
-/// `NAME:COUNT`, `NAME:COUNT:MICROSECONDS`, `NAME:COUNT:hold` or `NAME:COUNT:stop`.
+/// `NAME:COUNT`, `NAME:COUNT:MICROSECONDS`, `NAME:COUNT:hold`, `NAME:COUNT:panic` or `NAME:COUNT:stop`.
 fn armed(text: &str) -> Result<Armed, String> {
-    let fault = || format!("{FAILPOINT}={text:?} is not NAME:COUNT[:MICROSECONDS|:hold|:stop]");
+    let fault = || format!("{FAILPOINT}={text:?} is not NAME:COUNT[:MICROSECONDS|:hold|:panic|:stop]");
     let (name, rest) = text.split_once(':').ok_or_else(fault)?;
     let (count, deed) = rest.split_once(':').map_or((rest, None), |(count, deed)| (count, Some(deed)));
     let point = Failpoint::ALL.iter().find(|point| point.name() == name).ok_or_else(fault)?;
     let deed = match deed {
         None => Deed::Kill,
         Some("hold") => Deed::Hold,
+        Some("panic") => Deed::Panic,
         Some("stop") => Deed::Stop,
         Some(micros) => Deed::KillAfter(Duration::from_micros(micros.parse().map_err(|_| fault())?)),
     };
@@ -107,6 +110,7 @@ impl Armed {
             Deed::Hold => loop {
                 std::thread::park();
             },
+            Deed::Panic => panic!("a failpoint"),
             Deed::Stop => {
                 let _stopped = kill_process(getpid(), Signal::STOP);
             }
@@ -128,7 +132,9 @@ mod tests {
 
     #[test]
     fn a_failpoint_is_a_name_a_count_and_what_is_done() {
-        for text in ["commit-sent:3", "commit-sent:3:1500", "commit-sent:1:hold", "commit-sent:1:stop"] {
+        for text in
+            ["commit-sent:3", "commit-sent:3:1500", "commit-sent:1:hold", "commit-sent:1:panic", "commit-sent:1:stop"]
+        {
             assert_eq!(armed(text).map(|armed| armed.point), Ok(Failpoint::CommitSent), "{text}");
         }
         for text in ["commit-sent", "commit-sent:0", "commit-sent:x", "comit-sent:1", "commit-sent:1:later", ""] {

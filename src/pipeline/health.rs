@@ -1,6 +1,5 @@
 //! What each connector is doing, for `/readyz`, `status` and the log.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -122,9 +121,6 @@ impl Health {
         })
     }
 }
-
-/// The health of all connectors of a daemon, by name.
-pub type HealthMap = Arc<BTreeMap<String, Health>>;
 
 #[cfg(test)]
 mod tests {

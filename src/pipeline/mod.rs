@@ -41,10 +41,10 @@ mod task;
 mod topics;
 mod unit;
 
-pub use daemon::Daemon;
+pub use daemon::{Daemon, Member, Roster};
 pub use gap::Gap;
 pub use grants::grants;
-pub use health::{Health, HealthMap, Phase, Report};
+pub use health::{Health, Phase, Report};
 pub use metrics::{ConnectorMetrics, METRICS, Metric, MetricKind, Metrics};
 pub use operator::{Accepted, Operator};
 pub use removal::Removal;

@@ -1,11 +1,11 @@
-//! One connector's life: attempts, backoff, halts. A halted connector stays halted until the process is restarted; the
-//! others go on.
+//! One connector's life: attempts, backoff, halts. A halted connector stays halted until a reload or a restart; the others
+//! go on. A panic in an attempt is a halt too.
 
 use std::time::{Duration, Instant};
 
 use super::connector::{Connector, End};
 use super::health::Phase;
-use super::task::Stop;
+use super::task::{Stop, guarded};
 use crate::error::{At, Disposition, Error, Kind};
 use crate::model::Lsn;
 
@@ -24,7 +24,7 @@ pub(super) fn supervise(connector: &mut Connector, stop: &Stop) {
     connector.health().enter(Phase::Starting);
     while !stop.is_set() {
         let (begun, commits) = (Instant::now(), connector.metrics().commits());
-        let error = match connector.attempt(stop) {
+        let error = match guarded(|| connector.attempt(stop)) {
             Ok(End::Stopped) => break,
             Err(error) => error.at(At::connector(connector.name())),
         };

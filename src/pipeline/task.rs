@@ -19,11 +19,11 @@ impl<T: Send + 'static> Task<T> {
     /// Runs `work` on a thread called `name` (cut to 15 bytes by Linux).
     pub(super) fn spawn(name: &str, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Task<T>> {
         let (running, over) = bounded(0);
-        let guarded = move || {
+        let work = move || {
             let _running: Sender<()> = running;
-            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(of_panic(panic.as_ref())))
+            guarded(work)
         };
-        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(guarded);
+        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
         let failed = |error| Error::new(Kind::Bug, format!("cannot start thread {name}")).because(error);
         Ok(Task { thread: spawned.map_err(failed)?, over })
     }
@@ -33,13 +33,18 @@ impl<T: Send + 'static> Task<T> {
         self.thread.join().unwrap_or_else(|panic| Err(of_panic(panic.as_ref())))
     }
 
-    /// The same, but None where the thread still runs at `until`; it is then left alone.
-    pub(super) fn join_until(self, until: Instant) -> Option<Result<T>> {
+    /// The same, but the task itself where the thread still runs at `until`.
+    pub(super) fn join_until(self, until: Instant) -> std::result::Result<Result<T>, Task<T>> {
         match self.over.recv_deadline(until) {
-            Err(RecvTimeoutError::Timeout) => None,
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => Some(self.join()),
+            Err(RecvTimeoutError::Timeout) => Err(self),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(self.join()),
         }
     }
+}
+
+/// Does `work`; a panic in it is its error.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(of_panic(panic.as_ref())))
 }
 
 fn of_panic(panic: &(dyn std::any::Any + Send)) -> Error {

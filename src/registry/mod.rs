@@ -5,6 +5,7 @@ mod client;
 mod push;
 mod subject;
 
+pub use crate::contract::Compatibility;
 pub use client::{Client, Settings};
-pub use push::{Compatibility, Pushed, push};
+pub use push::{Pushed, push};
 pub use subject::{Subject, SubjectNameStrategy, subjects};

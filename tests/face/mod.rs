@@ -1,5 +1,8 @@
 //! What `status` and `check --live` show, before, while and after a daemon runs.
 
+mod program;
+mod schemas;
+
 use serde_json::Value;
 
 use crate::support::Result;

@@ -208,6 +208,19 @@ impl Scene {
         self.write(path, &text.replace(from, to))
     }
 
+    /// A second connector on the same tables: a file, slot, source id and topic of its own. Returns its name.
+    pub(crate) fn sibling(&self, topic: &str) -> Result<String> {
+        let own = std::fs::read_to_string(self.folder.join(format!("connectors/{}.toml", self.name)))?;
+        let text = own
+            .replace("id = \"/shop/test\"", &format!("id = \"/shop/{topic}\""))
+            .replace(&format!("slot = \"{}\"", self.slot()), &format!("slot = \"{}_{topic}\"", self.slot()))
+            .replace("name = \"orders\"", &format!("name = \"{topic}\""))
+            .replace("topic = \"orders\"", &format!("topic = \"{topic}\""));
+        let name = format!("{}_{topic}", self.name);
+        self.write(&format!("connectors/{name}.toml"), &text)?;
+        Ok(name)
+    }
+
     /// The same connector on another server.
     pub(crate) fn move_to(&mut self, from: &Postgres, to: &Postgres) -> Result<()> {
         self.watchdog.end()?;
@@ -287,6 +300,11 @@ impl Scene {
 
     /// Starts a daemon, ready or not; from the first one on, the slot is watched.
     pub(crate) fn launch(&self) -> Result<Daemon> {
+        self.launch_with(&[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn launch_with(&self, environment: &[(&str, &str)]) -> Result<Daemon> {
         self.watchdog.begin(|| Watched {
             postgres: self.connection.clone(),
             slot: self.slot(),
@@ -295,7 +313,8 @@ impl Scene {
             settle: Watched::SETTLE,
         })?;
         let admin = self.sandbox.port()?;
-        let environment = [("WALWRIGHT_ADMIN__LISTEN", &*admin.to_string())];
+        let listen = admin.to_string();
+        let environment = [environment, &[("WALWRIGHT_ADMIN__LISTEN", &listen)]].concat();
         Daemon::start(&self.sandbox, &self.name, &self.folder.join("walwright.toml"), admin, &environment)
     }
 

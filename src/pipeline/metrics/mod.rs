@@ -192,10 +192,17 @@ impl Metrics {
         self.ready.with_label_values(&[connector]).set(i64::from(report.ready));
     }
 
-    /// The exposition, Prometheus' text format 0.0.4.
-    pub fn text(&self) -> Result<String> {
+    /// The exposition, Prometheus' text format 0.0.4, without what is left of connectors that run no more.
+    pub fn text(&self, runs: impl Fn(&str) -> bool) -> Result<String> {
         let mut out = Vec::new();
-        let encoded = TextEncoder::new().encode(&self.registry.gather(), &mut out);
+        let mut families = self.registry.gather();
+        for family in &mut families {
+            family.mut_metric().retain(|metric| {
+                metric.get_label().iter().all(|label| label.name() != "connector" || runs(label.value()))
+            });
+        }
+        families.retain(|family| !family.get_metric().is_empty());
+        let encoded = TextEncoder::new().encode(&families, &mut out);
         encoded.map_err(|error| Error::new(Kind::Bug, "metrics cannot be encoded").because(error))?;
         Ok(String::from_utf8_lossy(&out).into_owned())
     }
