@@ -7,8 +7,8 @@ use crate::support::{Context, Result, poll};
 
 const CONNECTORS: usize = 50;
 /// Of the process when all are idle.
-const THREADS_MAX: usize = 12 * CONNECTORS + 50;
-const RESIDENT_MAX_KB: u64 = 600_000;
+const THREADS_MAX: usize = 10 * CONNECTORS + 20;
+const RESIDENT_MAX_KB: u64 = 300_000;
 
 /// The names of a process's threads.
 fn threads(process: u32) -> Result<Vec<String>> {

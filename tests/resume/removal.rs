@@ -86,6 +86,14 @@ fn a_slot_of_somebody_elses_is_left_and_named() -> Result<()> {
     assert!(said.starts_with("connector NAME\nnothing to remove\n") && said.contains(left), "{said}");
     assert_eq!(slot_count(&scene)?, 1);
 
+    let two = slots::stopped("shared_slot")?;
+    let sibling = two.sibling("second")?;
+    let own = format!("slot = \"{}_second\"", two.slot());
+    two.replace(&format!("connectors/{sibling}.toml"), &own, &format!("slot = \"{}\"", two.slot()))?;
+    let refused = two.complaint(&["remove", &sibling, "--yes"], 2)?;
+    assert!(refused.contains("connectors NAME_second and NAME both name slot walwright_NAME"), "{refused}");
+    assert_eq!(slot_count(&two)?, 1);
+
     let (scene, other) = (slots::stopped("own_database")?, Scene::new("other_database")?);
     scene.unwatched();
     slots::drop_slot(&scene)?;
