@@ -44,6 +44,8 @@ pub(super) struct Reader {
     shared: Arc<Shared>,
     publication: String,
     receive_timeout: Duration,
+    /// A silence of this length is questioned, with each status update from then on.
+    question_after: Duration,
     /// Filled up to `filled`; whole, checked messages up to `whole`.
     buffer: Vec<u8>,
     filled: usize,
@@ -82,6 +84,7 @@ impl Reader {
             shared,
             publication,
             receive_timeout: settings.receive_timeout,
+            question_after: settings.status_interval.min(settings.receive_timeout / 2),
             buffer,
             filled: received.len(),
             whole: 0,
@@ -116,6 +119,7 @@ impl Reader {
                 // Silence counts only while we listen.
                 self.heard_at = Instant::now();
                 self.wait(false)?;
+                self.heard_at = Instant::now();
                 continue;
             }
             match self.read()? {
@@ -235,12 +239,13 @@ impl Reader {
             let seconds = silence.as_secs_f32();
             return Err(broken(io::Error::other(format!("the server has said nothing for {seconds:.1} s"))));
         }
-        let question = silence >= self.receive_timeout / 2 && !self.questioned;
-        if self.wire.has_unsent() || !(question || self.status.due_at(self.shared.confirmed()) <= now) {
+        let silent = silence >= self.question_after;
+        let due = silent && !self.questioned || self.status.due_at(self.shared.confirmed()) <= now;
+        if self.wire.has_unsent() || !due {
             return Ok(());
         }
-        self.questioned |= question;
-        self.send_status(question, now)
+        self.questioned |= silent;
+        self.send_status(silent, now)
     }
 
     fn send_status(&mut self, reply_requested: bool, now: Instant) -> Result<()> {
@@ -256,8 +261,9 @@ impl Reader {
 
     fn wait(&self, readable: bool) -> Result<()> {
         let now = Instant::now();
-        let patience = if self.questioned { self.receive_timeout } else { self.receive_timeout / 2 };
-        let status_at = match self.wire.has_unsent() {
+        let unsent = self.wire.has_unsent();
+        let patience = if self.questioned || unsent { self.receive_timeout } else { self.question_after };
+        let status_at = match unsent {
             // The socket's readiness decides, not the clock.
             true => self.heard_at + self.receive_timeout,
             false => self.status.due_at(self.shared.confirmed()),

@@ -189,6 +189,16 @@ fn a_silent_server_is_asked_before_it_is_given_up() {
     assert!(error.detail().starts_with("the replication connection broke: the server has said nothing for"), "{error}");
 }
 
+/// A server that is busy with changes that are not published hears only some of the updates: whichever it is must ask.
+#[test]
+fn a_silent_server_is_asked_with_each_update() {
+    let status_interval = Duration::from_millis(20);
+    let (_stream, mut server) = start(&StreamSettings { status_interval, ..settings() }, &[]);
+    for _ in 0..5 {
+        assert_eq!(server.status(), Status { confirmed: Lsn(100), reply_requested: true });
+    }
+}
+
 #[test]
 fn what_was_received_before_the_servers_error_is_handed_over_first() {
     let (stream, mut server) = start(&settings(), &[]);
