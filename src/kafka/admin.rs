@@ -19,6 +19,9 @@ use super::read::serve;
 use super::{Context, KafkaClient};
 use crate::error::{At, Error, Kind, Result};
 
+/// How often a question that stays unanswered is looked after.
+const SLICE: Duration = Duration::from_secs(1);
+
 /// A topic as the cluster has it.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,9 +138,20 @@ impl Admin {
         Ok((!partitions.is_empty()).then(|| (count(partitions.len()), count(replicas))))
     }
 
+    /// The first question to the cluster: whoever is refused is told so at once, not when the time is up.
     fn metadata(&self, topic: Option<&str>) -> Result<Metadata> {
-        let answer = self.metadata.fetch_metadata(topic, self.timeout);
-        answer.map_err(|error| self.explain("ask for the cluster's metadata", error))
+        let until = Instant::now() + self.timeout;
+        loop {
+            let error = match self.metadata.fetch_metadata(topic, left(until).min(SLICE)) {
+                Ok(metadata) => return Ok(metadata),
+                Err(error) => self.explain("ask for the cluster's metadata", error),
+            };
+            if error.kind() != Kind::KafkaUnreachable || left(until).is_zero() {
+                return Err(error);
+            }
+            // Nothing is assigned: this only waits, should the client have answered at once.
+            drop(self.metadata.poll(Duration::from_millis(20)));
+        }
     }
 
     /// All settings of a topic or a broker; empty, with a warning, where we may not read them.
@@ -146,18 +160,13 @@ impl Admin {
         let answer = answer.map_err(|error| self.explain(&format!("read the settings of {of:?}"), error))?;
         let mut settings = BTreeMap::new();
         for resource in answer {
-            match resource {
-                Ok(resource) => {
-                    let entries = resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?)));
-                    settings.extend(entries);
-                }
-                Err(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed) => {
-                    warn!(resource = ?of, "settings may not be read, so they are not checked");
-                }
-                Err(code) => {
-                    return Err(self.explain(&format!("read the settings of {of:?}"), KafkaError::AdminOp(code)));
-                }
+            let resource = resource
+                .map_err(|code| self.explain(&format!("read the settings of {of:?}"), KafkaError::AdminOp(code)))?;
+            // The client library passes over a resource's own error: what has no settings at all may not be read.
+            if resource.entries.is_empty() {
+                warn!(resource = ?of, "settings may not be read, so they are not checked");
             }
+            settings.extend(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))));
         }
         Ok(settings)
     }

@@ -34,8 +34,8 @@ pub struct Entry<'a> {
 
 /// Waits in slices of this while polling, so that a deadline is met.
 const SLICE: Duration = Duration::from_millis(100);
-/// Events that are handed over at most before an error is worded.
-const SERVED_MAX: usize = 64;
+/// Events that are handed over at most before an error is worded: with the client's `debug`, many are log lines.
+const SERVED_MAX: usize = 4096;
 /// librdkafka assigns partitions only to a client with a group; nothing is committed and no group is joined.
 const GROUP: &str = "walwright-reader";
 
