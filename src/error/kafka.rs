@@ -11,7 +11,9 @@ impl From<KafkaError> for Error {
             let detail = format!("the Kafka client refuses the name or the value of its option {name}");
             return Error::new(Kind::KafkaSetting, detail);
         }
-        Error::new(classify(&error), error.to_string())
+        // "(after 2 ms)" differs each time, and the same error is logged once.
+        let text = error.to_string();
+        Error::new(classify(&error), text.split(" (after ").next().unwrap_or(&text))
     }
 }
 

@@ -237,7 +237,19 @@ impl Producer {
         if !self.deliveries().failed() || mutated(Mutation::DeliveryErrorIgnored) {
             return Ok(());
         }
-        self.deliveries().error().map_or(Ok(()), Err)
+        let Some(error) = self.deliveries().error() else { return Ok(()) };
+        match self.denied() {
+            Some(denied) if error.kind() == Kind::KafkaTransaction => Err(denied.at(error.place().clone())),
+            Some(_) | None => Err(error),
+        }
+    }
+
+    /// What a person must mend for the open transaction to go on. Records of a transaction that has failed are only said to
+    /// be purged; it itself says why to whoever asks to begin another, which an open one never allows.
+    fn denied(&self) -> Option<Error> {
+        self.transactional_id.as_ref()?;
+        let refused = self.inner.begin_transaction().err().map(|error| self.refused("publish", error));
+        refused.filter(|error| error.kind() != Kind::KafkaTransaction)
     }
 
     fn deliveries(&self) -> &Arc<Deliveries> {
