@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
@@ -12,10 +11,7 @@ use crate::config::{self, Loaded};
 use crate::connector::Plan;
 use crate::contract::{Compatibility, Contract, Lineage, Repository, difference, unreadable};
 use crate::error::{Error, Kind, Result};
-use crate::registry::{Client, Settings, SubjectNameStrategy, push, subjects};
-
-/// The longest that one answer of the registry may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
+use crate::registry::{Client, SubjectNameStrategy, push, subjects};
 
 /// What to do with the contracts.
 #[derive(Debug, Subcommand)]
@@ -64,8 +60,7 @@ pub(super) fn schemas(config: &Path, command: &Command) -> Result<()> {
 
 fn registry(loaded: &Loaded) -> Result<(Client, SubjectNameStrategy)> {
     let registry = &loaded.process.registry;
-    let client = Client::new(&Settings { url: registry.url.clone(), timeout: TIMEOUT })?;
-    Ok((client, registry.subject_name_strategy))
+    Ok((registry.client()?, registry.subject_name_strategy))
 }
 
 /// The repository, whose faults were told when the connectors were loaded.

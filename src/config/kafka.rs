@@ -60,6 +60,34 @@ fn client(section: &Section<'_>) -> Option<(u32, Vec<(String, Reference)>)> {
     Some((timeout?, options))
 }
 
+/// What librdkafka redacts in its own dumps (`_RK_SENSITIVE`) and is neither a path nor public, and the aliases of it.
 fn secret(name: &str) -> bool {
-    name.ends_with("password") || name.ends_with("secret") || name == "ssl.key.pem"
+    let ends = ["password", "passphrase", "secret", "key.pem"];
+    ends.iter().any(|end| name.ends_with(end)) || name == "sasl.oauthbearer.config"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_a_secret_and_what_is_not() {
+        for name in [
+            "sasl.oauthbearer.assertion.private.key.passphrase",
+            "sasl.oauthbearer.assertion.private.key.pem",
+            "sasl.oauthbearer.client.credentials.client.secret",
+            "sasl.oauthbearer.client.secret",
+            "sasl.oauthbearer.config",
+            "sasl.password",
+            "ssl.key.password",
+            "ssl.key.pem",
+            "ssl.keystore.password",
+        ] {
+            assert!(secret(name), "{name}");
+        }
+        for name in ["sasl.username", "ssl.ca.pem", "ssl.certificate.pem", "ssl.key.location", "sasl.oauthbearer.scope"]
+        {
+            assert!(!secret(name), "{name}");
+        }
+    }
 }

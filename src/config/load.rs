@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::environment;
-use super::kafka;
 use super::process::{AdminSettings, KafkaSettings, LogFormat, LogSettings, Process, RegistrySettings};
+use super::{kafka, registry};
 use crate::connector::document::{Document, Reader, Section, Variable};
 use crate::connector::{self, Connector};
 use crate::contract::Repository;
@@ -100,32 +100,12 @@ fn read(mut root: Section<'_>) -> Found {
         connectors: root.need("connectors", "\"connectors/\"").and_then(|entry| entry.file_path()),
         schemas: root.need("schemas", "\"schemas/\"").and_then(|entry| entry.file_path()),
         kafka: root.section("kafka").and_then(kafka::read),
-        registry: root.section("registry").and_then(registry),
+        registry: root.section("registry").and_then(registry::read),
         admin: root.section("admin").and_then(admin),
         log: root.section("log").and_then(log),
     };
     root.report_unknown();
     found
-}
-
-fn registry(mut section: Section<'_>) -> Option<RegistrySettings> {
-    let url = section.need("url", "\"http://localhost:8081\"").and_then(|entry| {
-        let url = entry.name()?;
-        if url.starts_with("http://") || url.starts_with("https://") {
-            return Some(url.trim_end_matches('/').to_owned());
-        }
-        entry.fault("must begin with http:// or https://");
-        None
-    });
-    let strategies = SubjectNameStrategy::ALL.map(|strategy| (strategy.name(), strategy));
-    let strategy = section.get("subject_name_strategy").map(|entry| entry.choice(&strategies));
-    let register = section.get("register").map(|entry| entry.boolean());
-    section.report_unknown();
-    Some(RegistrySettings {
-        url: url?,
-        subject_name_strategy: strategy.unwrap_or(Some(SubjectNameStrategy::TopicRecordName))?,
-        register: register.unwrap_or(Some(false))?,
-    })
 }
 
 fn admin(mut section: Section<'_>) -> Option<AdminSettings> {

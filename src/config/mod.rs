@@ -4,6 +4,9 @@ mod environment;
 mod kafka;
 mod load;
 mod process;
+mod registry;
 
 pub use load::{Loaded, load_all};
-pub use process::{AdminSettings, Delivery, Headers, KafkaSettings, LogFormat, LogSettings, Process, RegistrySettings};
+pub use process::{
+    AdminSettings, Delivery, Headers, KafkaSettings, LogFormat, LogSettings, Process, RegistryLogin, RegistrySettings,
+};

@@ -1,11 +1,17 @@
 //! The checked process settings.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::connector::Reference;
-use crate::error::{Faults, Result};
+use crate::connector::reference::Lookup;
+use crate::error::Result;
 use crate::kafka::KafkaClient;
-use crate::registry::SubjectNameStrategy;
+use crate::model::Secret;
+use crate::registry::{self, Client, Credentials, SubjectNameStrategy};
+
+/// The longest that one answer of the registry may take.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// `walwright.toml`, checked.
 #[derive(Clone, Debug)]
@@ -66,12 +72,24 @@ pub struct KafkaSettings {
 /// `[registry]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistrySettings {
-    /// The base of Confluent's API.
+    /// The base of Confluent's API, without credentials.
     pub url: String,
+    /// What proves who we are.
+    pub login: Option<RegistryLogin>,
+    /// The CA (PEM) that issued the registry's certificate, instead of the system's roots.
+    pub tls_ca: Option<Reference>,
     /// How subjects are named.
     pub subject_name_strategy: SubjectNameStrategy,
     /// Whether the daemon registers contracts that the registry does not know.
     pub register: bool,
+}
+
+/// `user` and `password`, or `token`, of `[registry]`.
+#[allow(missing_docs, reason = "the variants say it")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistryLogin {
+    Basic { user: Reference, password: Reference },
+    Bearer { token: Reference },
 }
 
 /// `[admin]`
@@ -101,21 +119,40 @@ pub enum LogFormat {
     Json,
 }
 
+impl RegistrySettings {
+    /// The registry's client with secrets read anew.
+    ///
+    /// # Errors
+    /// `Configuration` or `ReferenceUnreadable` with all references that lead nowhere; those of `Client::new`.
+    pub fn client(&self) -> Result<Client> {
+        let mut lookup = Lookup::new(&variable);
+        let credentials = self.login.as_ref().map(|login| match login {
+            RegistryLogin::Basic { user, password } => {
+                let user = lookup.text(user);
+                Credentials::Basic { user, password: Secret::new(lookup.text(password)) }
+            }
+            RegistryLogin::Bearer { token } => Credentials::Bearer { token: Secret::new(lookup.text(token)) },
+        });
+        let ca = lookup.optional(self.tls_ca.as_ref(), |path| Ok(PathBuf::from(path)));
+        Client::new(&lookup.finish(registry::Settings { url: self.url.clone(), credentials, ca, timeout: ANSWER })?)
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 impl KafkaSettings {
     /// The client's options with secrets read anew.
     ///
     /// # Errors
-    /// `Configuration` with all references that lead nowhere.
+    /// `Configuration` or `ReferenceUnreadable` with all references that lead nowhere.
     pub fn client(&self) -> Result<KafkaClient> {
         let mut client = KafkaClient::new(&self.brokers);
-        let mut faults = Faults::default();
+        let mut lookup = Lookup::new(&variable);
         for (name, reference) in &self.client {
-            match reference.resolve(&|name| std::env::var(name).ok()) {
-                Ok(value) => client.options.push((name.clone(), value)),
-                Err(fault) => faults.push(fault),
-            }
+            client.options.push((name.clone(), lookup.text(reference)));
         }
-        faults.into_result()?;
-        Ok(client)
+        lookup.finish(client)
     }
 }

@@ -4,7 +4,8 @@ pub(crate) mod document;
 mod expression;
 mod file;
 mod plan;
-mod reference;
+pub(crate) mod reference;
+mod security;
 mod source;
 
 pub use expression::{ColumnRef, Comparison, Expression, Literal, Node, NodeKind, Place, Side};
@@ -14,4 +15,4 @@ pub use plan::{
     TombstonePlan, TopicCreate, TopicPlan, Unhandled,
 };
 pub use reference::Reference;
-pub use source::{ResolvedSource, SourceSection, TlsSetting};
+pub use source::{ResolvedSource, SourceSection};

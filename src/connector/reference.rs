@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Place;
-use super::document::Entry;
-use crate::error::Fault;
+use super::document::{Entry, Section};
+use crate::error::{Error, Fault, Faults, Kind};
+use crate::model::Secret;
 
 /// A scalar as it is written: literally, as `{ env = "NAME" }` or as `{ file = "/run/secrets/name" }`. It is looked up
 /// anew at each `resolve`, so that a rotated secret is taken without a restart.
@@ -68,7 +69,7 @@ impl Reference {
     }
 
     /// The value of now.
-    pub(crate) fn resolve(&self, variables: Variables<'_>) -> Result<String, Fault> {
+    fn resolve(&self, variables: Variables<'_>) -> Result<String, Fault> {
         let value = match &self.origin {
             Origin::Literal(text) => text.clone(),
             Origin::Variable(name) => {
@@ -77,6 +78,11 @@ impl Reference {
             Origin::File(file) => self.read_file(file)?,
         };
         if value.is_empty() { Err(self.fault(format!("{}is empty", self.origin_name()))) } else { Ok(value) }
+    }
+
+    /// Whether a value that is missing may be there in a moment: a secret's file that is being replaced.
+    fn is_file(&self) -> bool {
+        matches!(self.origin, Origin::File(_))
     }
 
     fn read_file(&self, file: &Path) -> Result<String, Fault> {
@@ -93,12 +99,97 @@ impl Reference {
     }
 
     /// The subject of a fault's sentence: where the value comes from, never the value.
-    pub(crate) fn origin_name(&self) -> String {
+    fn origin_name(&self) -> String {
         match &self.origin {
             Origin::Literal(_) => String::new(),
             Origin::Variable(name) => format!("environment variable {name} "),
             Origin::File(file) => format!("{} ", file.display()),
         }
+    }
+}
+
+/// Looks references up and collects what is wrong with them.
+pub(crate) struct Lookup<'a> {
+    variables: Variables<'a>,
+    faults: Faults,
+    /// Something else is wrong than a file that is missing or empty.
+    lasting: bool,
+}
+
+impl<'a> Lookup<'a> {
+    pub(crate) fn new(variables: Variables<'a>) -> Lookup<'a> {
+        Lookup { variables, faults: Faults::default(), lasting: false }
+    }
+
+    /// The value of now, parsed; a fault is kept.
+    pub(crate) fn value<T>(&mut self, reference: &Reference, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let text = match reference.resolve(self.variables) {
+            Ok(text) => text,
+            Err(fault) => {
+                self.lasting |= !reference.is_file();
+                self.faults.push(fault);
+                return None;
+            }
+        };
+        let parsed = parsed(reference, &text, parse);
+        self.lasting |= parsed.is_err();
+        parsed.map_err(|fault| self.faults.push(fault)).ok()
+    }
+
+    pub(crate) fn optional<T>(
+        &mut self,
+        reference: Option<&Reference>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.value(reference?, parse)
+    }
+
+    pub(crate) fn text(&mut self, reference: &Reference) -> String {
+        self.value(reference, |text| Ok(text.to_owned())).unwrap_or_default()
+    }
+
+    pub(crate) fn secret(&mut self, reference: Option<&Reference>) -> Option<Secret> {
+        self.value(reference?, |text| Ok(Secret::new(text)))
+    }
+
+    /// `found` where nothing is wrong.
+    ///
+    /// # Errors
+    /// `ReferenceUnreadable` where files are missing or empty, which may pass; else `Configuration`. Either names all.
+    pub(crate) fn finish<T>(self, found: T) -> Result<T, Error> {
+        if !self.lasting && !self.faults.is_empty() {
+            return Err(Error::new(Kind::ReferenceUnreadable, self.faults.to_string()));
+        }
+        self.faults.into_result().map(|()| found)
+    }
+}
+
+fn parsed<T>(reference: &Reference, text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, Fault> {
+    parse(text).map_err(|rule| reference.fault(format!("{}{rule}", reference.origin_name())))
+}
+
+/// Checks a literal when the file is read; what stands elsewhere is checked when it is looked up.
+pub(super) fn checked<T>(
+    reference: Option<Reference>,
+    section: &Section<'_>,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Option<Reference> {
+    let reference = reference?;
+    let verdict = reference.literal().map(|text| parsed(&reference, text, parse).map(drop));
+    match verdict {
+        Some(Err(fault)) => {
+            section.push(fault);
+            None
+        }
+        Some(Ok(())) | None => Some(reference),
+    }
+}
+
+/// An optional key: absent is fine, faulty is not.
+pub(crate) fn whole<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    match read {
+        None => Some(None),
+        Some(value) => value.map(Some),
     }
 }
 

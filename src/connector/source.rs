@@ -1,12 +1,14 @@
 //! `[source]`: where the database is, looked up anew at each connection attempt.
 
 use std::env;
-use std::path::PathBuf;
 
 use super::document::Section;
-use super::reference::{Reference, Variables};
-use crate::error::{Error, Fault, Faults, Result};
-use crate::model::Secret;
+use super::reference::{Lookup, Reference, Variables, checked, whole};
+use super::security::SecuritySection;
+use crate::error::Result;
+use crate::model::{Secret, Security, TargetSessionAttrs};
+
+const TARGET: &str = "target_session_attrs";
 
 /// `[source]` as it is written; `[source] id` and `large_transactions` are in the plan.
 #[derive(Clone, Debug)]
@@ -18,8 +20,8 @@ pub struct SourceSection {
     password: Option<Reference>,
     slot: Reference,
     publication: Reference,
-    tls: Option<Reference>,
-    tls_ca: Option<Reference>,
+    security: SecuritySection,
+    target_session_attrs: Option<Reference>,
     adopt_slot: Option<Reference>,
 }
 
@@ -27,27 +29,19 @@ pub struct SourceSection {
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedSource {
-    /// In the order of the file: the first primary is taken.
+    /// In the order of the file.
     pub hosts: Vec<String>,
+    /// Which of them is taken.
+    pub target_session_attrs: TargetSessionAttrs,
     pub port: u16,
     pub database: String,
     pub user: String,
     pub password: Option<Secret>,
     pub slot: String,
     pub publication: String,
-    pub tls: TlsSetting,
+    pub security: Security,
     /// Whether a slot that someone else made may be used.
     pub adopt_slot: bool,
-}
-
-/// How a TCP connection is protected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TlsSetting {
-    /// Plain text, spelled out.
-    Disable,
-    /// The server's certificate is checked against `ca` (PEM), or against the roots of the system.
-    #[allow(missing_docs, reason = "the variant says it")]
-    VerifyFull { ca: Option<PathBuf> },
 }
 
 impl SourceSection {
@@ -65,8 +59,8 @@ impl SourceSection {
         let slot = section.need("slot", "\"walwright_oms\"").and_then(|entry| Reference::read(&entry));
         let slot = checked(slot, section, slot_name);
         let publication = section.need("publication", "\"walwright_oms\"").and_then(|entry| Reference::read(&entry));
-        let tls = section.get("tls").map(|entry| checked(Reference::read(&entry), section, |text| tls(text, None)));
-        let tls_ca = section.get("tls_ca").map(|entry| Reference::read_path(&entry));
+        let security = SecuritySection::read(section);
+        let target = section.get(TARGET).map(|entry| checked(Reference::read(&entry), section, target));
         let adopt_slot = section.get("adopt_slot").map(|entry| checked(Reference::read(&entry), section, boolean));
         let hosts: Option<Vec<Reference>> = hosts?.into_iter().collect();
         if hosts.as_ref().is_some_and(Vec::is_empty) {
@@ -80,8 +74,8 @@ impl SourceSection {
             password: whole(password)?,
             slot: slot?,
             publication: publication?,
-            tls: whole(tls)?,
-            tls_ca: whole(tls_ca)?,
+            security: security?,
+            target_session_attrs: whole(target)?,
             adopt_slot: whole(adopt_slot)?,
         })
     }
@@ -94,79 +88,27 @@ impl SourceSection {
     /// Looks every reference up.
     ///
     /// # Errors
-    /// `Configuration` that names every variable and file that is missing or does not fit.
+    /// `Configuration` or `ReferenceUnreadable` that names every variable and file that is missing or does not fit.
     pub fn resolve(&self) -> Result<ResolvedSource> {
-        self.resolve_with(&|name| env::var(name).ok()).map_err(Error::from)
+        self.resolve_with(&|name| env::var(name).ok())
     }
 
-    pub(super) fn resolve_with(&self, variables: Variables<'_>) -> Result<ResolvedSource, Faults> {
-        let mut lookup = Lookup { variables, faults: Faults::default() };
+    pub(super) fn resolve_with(&self, variables: Variables<'_>) -> Result<ResolvedSource> {
+        let mut lookup = Lookup::new(variables);
         let hosts: Vec<_> = self.hosts.iter().map(|host| lookup.value(host, hosts)).collect();
-        let ca = lookup.optional(self.tls_ca.as_ref(), |path| Ok(PathBuf::from(path)));
         let resolved = ResolvedSource {
             hosts: hosts.into_iter().flatten().flatten().collect(),
             port: lookup.optional(self.port.as_ref(), port).unwrap_or(5432),
             database: lookup.text(&self.database),
             user: lookup.text(&self.user),
-            password: lookup.optional(self.password.as_ref(), |text| Ok(Secret::new(text))),
+            password: lookup.secret(self.password.as_ref()),
             slot: lookup.value(&self.slot, slot_name).unwrap_or_default(),
             publication: lookup.text(&self.publication),
-            tls: lookup
-                .optional(self.tls.as_ref(), |text| tls(text, ca.clone()))
-                .unwrap_or_else(|| TlsSetting::VerifyFull { ca: ca.clone() }),
+            security: self.security.resolve(&mut lookup),
+            target_session_attrs: lookup.optional(self.target_session_attrs.as_ref(), target).unwrap_or_default(),
             adopt_slot: lookup.optional(self.adopt_slot.as_ref(), boolean).unwrap_or_default(),
         };
-        if lookup.faults.is_empty() { Ok(resolved) } else { Err(lookup.faults) }
-    }
-}
-
-/// Looks references up and collects what is wrong with them.
-struct Lookup<'a> {
-    variables: Variables<'a>,
-    faults: Faults,
-}
-
-impl Lookup<'_> {
-    fn value<T>(&mut self, reference: &Reference, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
-        let parsed = reference.resolve(self.variables).and_then(|text| parsed(reference, &text, parse));
-        parsed.map_err(|fault| self.faults.push(fault)).ok()
-    }
-
-    fn optional<T>(&mut self, reference: Option<&Reference>, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
-        self.value(reference?, parse)
-    }
-
-    fn text(&mut self, reference: &Reference) -> String {
-        self.value(reference, |text| Ok(text.to_owned())).unwrap_or_default()
-    }
-}
-
-fn parsed<T>(reference: &Reference, text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, Fault> {
-    parse(text).map_err(|rule| reference.fault(format!("{}{rule}", reference.origin_name())))
-}
-
-/// Checks a literal when the file is read; what stands elsewhere is checked when it is looked up.
-fn checked<T>(
-    reference: Option<Reference>,
-    section: &Section<'_>,
-    parse: impl Fn(&str) -> Result<T, String>,
-) -> Option<Reference> {
-    let reference = reference?;
-    let verdict = reference.literal().map(|text| parsed(&reference, text, parse).map(drop));
-    match verdict {
-        Some(Err(fault)) => {
-            section.push(fault);
-            None
-        }
-        Some(Ok(())) | None => Some(reference),
-    }
-}
-
-/// An optional key: absent is fine, faulty is not.
-fn whole<T>(read: Option<Option<T>>) -> Option<Option<T>> {
-    match read {
-        None => Some(None),
-        Some(value) => value.map(Some),
+        lookup.finish(resolved)
     }
 }
 
@@ -192,10 +134,11 @@ fn slot_name(text: &str) -> Result<String, String> {
     Err("must be a slot's name: lower-case letters, digits and _, at most 63".to_owned())
 }
 
-fn tls(text: &str, ca: Option<PathBuf>) -> Result<TlsSetting, String> {
+/// libpq's names. A standby is of no use: it serves no slots to us before Postgres 16, and none that confirm.
+fn target(text: &str) -> Result<TargetSessionAttrs, String> {
     match text {
-        "verify-full" => Ok(TlsSetting::VerifyFull { ca }),
-        "disable" => Ok(TlsSetting::Disable),
-        _ => Err("must be \"verify-full\" or \"disable\"".to_owned()),
+        "primary" => Ok(TargetSessionAttrs::Primary),
+        "read-write" => Ok(TargetSessionAttrs::ReadWrite),
+        _ => Err("must be \"primary\" or \"read-write\"".to_owned()),
     }
 }

@@ -50,6 +50,9 @@ kinds! {
     /// Faults in files or environment that a person wrote.
     Configuration, "configuration", Halt, "mend the named lines and start again; `walwright check` shows the same list without starting";
 
+    /// A file that a setting refers to is missing, empty, or holds something else.
+    ReferenceUnreadable, "reference-unreadable", Retry, "check the named file (path, mount, permissions, content); it is read again at every attempt";
+
     /// No connection to Postgres, or it broke.
     PostgresUnreachable, "postgres-unreachable", Retry, "check that the server runs and that host, port and network path are right; the connector tries again by itself";
     /// The server refused the user or password.
@@ -131,6 +134,8 @@ kinds! {
 
     /// No registry answers, or it answers with a passing error.
     RegistryUnreachable, "registry-unreachable", Retry, "check that the registry runs and that [registry] url is right; the connector tries again by itself";
+    /// The registry refused the client.
+    RegistryAuthorization, "registry-authorization", Retry, "check user and password, or token, in [registry]; they are read again at every attempt";
     /// The registry refused a schema or does not know it.
     RegistryRefused, "registry-refused", Halt, "push the contracts with `walwright schemas push`, or mend what the registry's message names, then restart the connector";
 

@@ -7,6 +7,7 @@ mod record;
 mod relation;
 mod row;
 mod secret;
+mod security;
 
 pub use change::{Change, Operation, OperationSet};
 pub use column::{ColumnType, PG_EPOCH_UNIX_MICROS};
@@ -15,3 +16,4 @@ pub use record::{Batch, Header, Record};
 pub use relation::{Column, Relation, ReplicaIdentity, TableName};
 pub use row::{Datum, Row, Slot, SlotKind};
 pub use secret::Secret;
+pub use security::{ChannelBinding, ClientCertificate, PasswordMethod, Security, TargetSessionAttrs, TlsMode};

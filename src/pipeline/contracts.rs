@@ -1,16 +1,11 @@
 //! The registry's ids of what a connector publishes, looked up once before the first row.
 
-use std::time::Duration;
-
 use super::connector::Connector;
 use super::programs::ContractIds;
 use crate::connector::KeyKind;
 use crate::contract::Contract;
 use crate::error::{At, Result};
-use crate::registry::{Client, Settings, SubjectNameStrategy};
-
-/// The longest that one answer of the registry may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
+use crate::registry::SubjectNameStrategy;
 
 /// Ids, and where subscribers find the schemas.
 #[derive(Clone, Debug)]
@@ -26,7 +21,7 @@ pub(super) fn ids(connector: &mut Connector) -> Result<Ids> {
         return Ok(known.clone());
     }
     let (plan, registry) = (&connector.plan, &connector.process.registry);
-    let client = Client::new(&Settings { url: registry.url.clone(), timeout: TIMEOUT })?;
+    let client = registry.client()?;
     let id = |subject: &str, contract: &Contract| {
         let found = match registry.register {
             true => client.register(subject, &contract.schema),

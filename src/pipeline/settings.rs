@@ -2,9 +2,9 @@
 
 use crate::checkpoint::record::Delivery;
 use crate::config;
-use crate::connector::{ResolvedSource, TlsSetting};
+use crate::connector::ResolvedSource;
 use crate::encode::headers::HeaderMode;
-use crate::source::{SourceSettings, TlsMode};
+use crate::source::SourceSettings;
 
 /// The delivery as checkpoints name it.
 pub(super) fn delivery(delivery: config::Delivery) -> Delivery {
@@ -27,14 +27,12 @@ pub(super) fn headers(headers: config::Headers) -> HeaderMode {
 pub(super) fn source(source: ResolvedSource, connector: &str) -> SourceSettings {
     SourceSettings {
         hosts: source.hosts,
+        target_session_attrs: source.target_session_attrs,
         port: source.port,
         database: source.database,
         user: source.user,
         password: source.password,
-        tls: match source.tls {
-            TlsSetting::Disable => TlsMode::Disable,
-            TlsSetting::VerifyFull { ca } => TlsMode::VerifyFull { ca },
-        },
+        security: source.security,
         slot: source.slot,
         publication: source.publication,
         connector: connector.to_owned(),

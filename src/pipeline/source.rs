@@ -41,7 +41,9 @@ impl Source {
         let sql = Arc::new(handle.block_on(Sql::connect(&settings))?);
         let server = handle.block_on(preflight::server(&sql))?;
         preflight::check_server(&server)?;
-        let mut replication = Replication::connect(&settings)?;
+        // Both on one server, also where a failover comes between.
+        let hosts = vec![sql.host().to_owned()];
+        let mut replication = Replication::connect(&SourceSettings { hosts, ..settings.clone() })?;
         let (identity, history) = identify(&mut replication)?;
         let publication = handle.block_on(preflight::publication(&sql, &settings.publication))?;
         Ok(Source { settings, sql, server, replication, identity, handle, adopt_slot, history, publication })

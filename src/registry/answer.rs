@@ -47,7 +47,7 @@ impl Answer {
             }
             (401 | 403, _) => {
                 let said = format!("{what}: the registry refused the credentials ({})", self.status);
-                Err(Error::new(Kind::RegistryRefused, said))
+                Err(Error::new(Kind::RegistryAuthorization, said))
             }
             (400..500, Some(refusal)) => Err(refused(what, &refusal)),
             _ => Err(self.not_understood(what)),

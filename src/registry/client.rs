@@ -1,9 +1,12 @@
 //! The client: blocking, with deadlines, with the ids that it has seen.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
@@ -11,17 +14,33 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 use super::Compatibility;
 use super::answer::Answer;
 use crate::error::{Error, Kind, Result};
+use crate::model::Secret;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: u64 = 4 << 20;
 const CONTENT_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
+/// What is the matter with a URL that has a user in it.
+pub const WITHOUT_CREDENTIALS: &str =
+    "it must not have user and password in it: they are `user` and `password` (or `token`), by reference";
+
+/// What proves who we are.
+#[allow(missing_docs, reason = "the variants say it")]
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    Basic { user: String, password: Secret },
+    Bearer { token: Secret },
+}
+
 /// Where the registry is.
 #[allow(missing_docs, reason = "the names say it")]
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Settings {
-    /// `http[s]://[user:password@]host[:port][/path]`; user and password become basic authentication and are never logged.
+    /// `http[s]://host[:port][/path]`
     pub url: String,
+    pub credentials: Option<Credentials>,
+    /// A file (PEM) instead of the system's roots.
+    pub ca: Option<PathBuf>,
     /// For one request as a whole; 10 s is a good value.
     pub timeout: Duration,
 }
@@ -29,7 +48,7 @@ pub struct Settings {
 /// A registry's client. It blocks; asynchronous callers put it on a thread of its own.
 pub struct Client {
     agent: Agent,
-    /// Without credentials and without a slash at the end.
+    /// Without a slash at the end.
     base: String,
     authorization: Option<String>,
     /// Subject and schema to id: an id never changes.
@@ -38,9 +57,10 @@ pub struct Client {
 
 impl Client {
     /// # Errors
-    /// `Configuration` for a URL that is none, or where https is asked for and this machine has no root certificates.
+    /// `Configuration` for a URL that is none, or where https is asked for and this machine has no root certificates;
+    /// `ReferenceUnreadable` for a CA that cannot be read.
     pub fn new(settings: &Settings) -> Result<Client> {
-        let (base, authorization) = split(&settings.url)?;
+        let base = base(&settings.url)?;
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -48,8 +68,9 @@ impl Client {
             .timeout_connect(Some(CONNECT_TIMEOUT.min(settings.timeout)))
             .timeout_global(Some(settings.timeout));
         if base.starts_with("https:") {
-            config = config.tls_config(tls()?);
+            config = config.tls_config(tls(settings.ca.as_deref())?);
         }
+        let authorization = settings.credentials.as_ref().map(authorization);
         Ok(Client { agent: config.build().new_agent(), base, authorization, ids: Mutex::default() })
     }
 
@@ -80,7 +101,7 @@ impl Client {
         answer.accepted(&what)
     }
 
-    /// Where the registry serves the schema with this id, for `ce_dataschema`; without credentials.
+    /// Where the registry serves the schema with this id, for `ce_dataschema`.
     pub fn schema_uri(&self, id: u32) -> String {
         format!("{}/schemas/ids/{id}", self.base)
     }
@@ -114,42 +135,71 @@ impl Client {
     }
 }
 
-/// The URL without credentials, and the credentials as an `authorization` header.
-fn split(url: &str) -> Result<(String, Option<String>)> {
+/// The URL without a slash at the end.
+fn base(url: &str) -> Result<String> {
     let wrong = |why: &str| Error::new(Kind::Configuration, format!("[registry] url: {why}"));
     let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("it must start with http:// or https://"))?;
     if !matches!(scheme, "http" | "https") {
         return Err(wrong("it must start with http:// or https://"));
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
+    let (host, path) = rest.split_at(end);
     if path.contains(['?', '#']) {
         return Err(wrong("it must not have a query or a fragment"));
     }
-    let (credentials, host) = match authority.rsplit_once('@') {
-        Some((credentials, host)) => (Some(credentials), host),
-        None => (None, authority),
-    };
+    if host.contains('@') {
+        return Err(wrong(WITHOUT_CREDENTIALS));
+    }
     if host.is_empty() {
         return Err(wrong("it names no host"));
     }
-    let authorization = credentials.map(|text| format!("Basic {}", base64(&decoded(text))));
-    Ok((format!("{scheme}://{host}{}", path.trim_end_matches('/')), authorization))
+    Ok(format!("{scheme}://{host}{}", path.trim_end_matches('/')))
 }
 
-fn tls() -> Result<TlsConfig> {
-    let found = rustls_native_certs::load_native_certs();
-    let roots: Vec<_> = found.certs.iter().map(|root| Certificate::from_der(root).to_owned()).collect();
-    if roots.is_empty() {
-        let message = "[registry] url is https, and this machine has no root certificates (package ca-certificates)";
-        return Err(Error::new(Kind::Configuration, message));
+fn authorization(credentials: &Credentials) -> String {
+    match credentials {
+        Credentials::Basic { user, password } => {
+            format!("Basic {}", base64(format!("{user}:{}", password.reveal()).as_bytes()))
+        }
+        Credentials::Bearer { token } => format!("Bearer {}", token.reveal()),
     }
+}
+
+fn tls(ca: Option<&Path>) -> Result<TlsConfig> {
+    let roots = match ca {
+        Some(path) => roots_of_file(path)?,
+        None => roots_of_system()?,
+    };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     Ok(TlsConfig::builder()
         .provider(TlsProvider::Rustls)
         .unversioned_rustls_crypto_provider(provider)
         .root_certs(RootCerts::from(roots))
         .build())
+}
+
+fn roots_of_file(path: &Path) -> Result<Vec<Certificate<'static>>> {
+    let unreadable = || {
+        let detail = format!("[registry] tls_ca {}: no certificate could be read", path.display());
+        Error::new(Kind::ReferenceUnreadable, detail)
+    };
+    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found = found.map_err(|error| unreadable().because(error))?;
+    if found.is_empty() { Err(unreadable()) } else { Ok(found.iter().map(owned).collect()) }
+}
+
+fn roots_of_system() -> Result<Vec<Certificate<'static>>> {
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        let message =
+            "[registry] url is https, and this machine has no root certificates: install ca-certificates or set tls_ca";
+        return Err(Error::new(Kind::Configuration, message));
+    }
+    Ok(found.certs.iter().map(owned).collect())
+}
+
+fn owned(root: &CertificateDer<'_>) -> Certificate<'static> {
+    Certificate::from_der(root).to_owned()
 }
 
 /// A subject as one segment of a path (RFC 3986, section 2.3: what is unreserved stays).
@@ -159,27 +209,6 @@ fn encoded(subject: &str) -> String {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
             _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
-/// Percent-decoded; what is not well-formed stays as it is.
-fn decoded(text: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let digit = |byte: &u8| char::from(*byte).to_digit(16);
-        match (first, after) {
-            (b'%', [high, low, after @ ..]) if digit(high).is_some() && digit(low).is_some() => {
-                let value = digit(high).unwrap_or_default() * 16 + digit(low).unwrap_or_default();
-                out.push(value as u8);
-                rest = after;
-            }
-            _ => {
-                out.push(*first);
-                rest = after;
-            }
         }
     }
     out

@@ -6,6 +6,6 @@ mod push;
 mod subject;
 
 pub use crate::contract::Compatibility;
-pub use client::{Client, Settings};
+pub use client::{Client, Credentials, Settings, WITHOUT_CREDENTIALS};
 pub use push::{Pushed, push};
 pub use subject::{Subject, SubjectNameStrategy, subjects};

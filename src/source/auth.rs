@@ -1,8 +1,11 @@
 //! Authentication: SCRAM-SHA-256, bound to the TLS channel where there is one (Postgres docs, "SASL Authentication").
-//! Clear text and MD5 are refused: either would hand a usable credential to whoever answers. `channel` holds the SQL
-//! sessions to the same.
+//! Clear text and MD5 are refused: either would hand a usable credential to whoever answers (MD5 can be spelled out).
+//! `channel` holds the SQL sessions to the same.
 
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256};
+use postgres_protocol::authentication::md5_hash;
+use postgres_protocol::authentication::sasl::{
+    ChannelBinding as Binding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
+};
 
 use super::frame::put_message;
 use super::refusal::{During, Refusal};
@@ -10,18 +13,46 @@ use super::session::{Message, Session, malformed};
 use super::settings::SourceSettings;
 use super::tls;
 use crate::error::{Error, Kind, Result};
+use crate::model::{ChannelBinding, PasswordMethod, Security};
 
 /// Answers the server's authentication requests until it says AuthenticationOk.
 pub(super) fn authenticate(session: &mut Session, settings: &SourceSettings) -> Result<()> {
+    let security = &settings.security;
+    let end_point = session.wire().server_certificate().and_then(tls::server_end_point);
+    check_binding(security, end_point.as_deref())?;
     let (code, data) = request(session, settings)?;
     match code {
+        10 => sasl(session, settings, &data, end_point),
+        5 if security.password_method == PasswordMethod::ScramSha256 => Err(unacceptable(5, &settings.user)),
+        0 | 5 if security.channel_binding == ChannelBinding::Require => Err(unbound()),
+        5 => md5(session, settings, &data),
         0 => Ok(()),
-        10 => sasl(session, settings, &data),
         other => Err(unacceptable(other, &settings.user)),
     }
 }
 
-/// The error of a server that asks for another method than SCRAM, by the method's code.
+/// That the login can be bound to the channel, where it must be. `end_point`: what it would be bound to.
+pub(super) fn check_binding(security: &Security, end_point: Option<&[u8]>) -> Result<()> {
+    match (security.channel_binding, end_point) {
+        (ChannelBinding::Require, None) => Err(refused(
+            "channel_binding = \"require\" has nothing to bind to: the connection is a Unix socket or plain text, or the \
+             server's certificate is signed without a hash of its own (Ed25519, RSA-PSS)"
+                .to_owned(),
+        )),
+        (ChannelBinding::Require, Some(_)) | (ChannelBinding::Prefer, _) => Ok(()),
+    }
+}
+
+/// The error of a server that would let the login be unbound where it must not be.
+pub(super) fn unbound() -> Error {
+    refused(
+        "the server does not bind the login to the TLS channel (SCRAM-SHA-256-PLUS), which channel_binding = \"require\" \
+         asks for"
+            .to_owned(),
+    )
+}
+
+/// The error of a server that asks for a method that is not acceptable, by the method's code.
 pub(super) fn unacceptable(method: i32, user: &str) -> Error {
     let asked = match method {
         3 => "clear text",
@@ -36,11 +67,23 @@ pub(super) fn unacceptable(method: i32, user: &str) -> Error {
     ))
 }
 
-fn sasl(session: &mut Session, settings: &SourceSettings, mechanisms: &[u8]) -> Result<()> {
-    let Some(password) = &settings.password else {
-        return Err(password_missing(&settings.user));
-    };
-    let (mechanism, binding) = choose(session, mechanisms)?;
+/// Postgres docs, "AuthenticationMD5Password": the salt is the request's data.
+fn md5(session: &mut Session, settings: &SourceSettings, salt: &[u8]) -> Result<()> {
+    let password = settings.password.as_ref().ok_or_else(|| password_missing(&settings.user))?;
+    let salt = *salt.first_chunk().ok_or_else(|| malformed("authentication request"))?;
+    let hash = md5_hash(settings.user.as_bytes(), password.reveal().as_bytes(), salt);
+    let mut response = Vec::new();
+    put_message(&mut response, b'p', &[hash.as_bytes(), &[0]]);
+    session.send(&response)?;
+    expect(session, settings, 0).map(drop)
+}
+
+fn sasl(session: &mut Session, settings: &SourceSettings, mechanisms: &[u8], end_point: Option<Vec<u8>>) -> Result<()> {
+    let password = settings.password.as_ref().ok_or_else(|| password_missing(&settings.user))?;
+    let (mechanism, binding) = choose(mechanisms, end_point)?;
+    if settings.security.channel_binding == ChannelBinding::Require && mechanism != SCRAM_SHA_256_PLUS {
+        return Err(unbound());
+    }
     let mut scram = ScramSha256::new(password.reveal().as_bytes(), binding);
 
     let mut initial = Vec::new();
@@ -61,15 +104,14 @@ fn sasl(session: &mut Session, settings: &SourceSettings, mechanisms: &[u8]) -> 
 
 /// The mechanism and the binding. Where the channel could be bound and the server does not offer it, SCRAM says so
 /// under its proof, so that somebody between who removed the offer is found out.
-fn choose(session: &Session, offered: &[u8]) -> Result<(&'static str, ChannelBinding)> {
+fn choose(offered: &[u8], end_point: Option<Vec<u8>>) -> Result<(&'static str, Binding)> {
     let offers = |name: &str| offered.split(|byte| *byte == 0).any(|offer| offer == name.as_bytes());
-    let end_point = session.wire().server_certificate().and_then(tls::server_end_point);
     match end_point {
         Some(end_point) if offers(SCRAM_SHA_256_PLUS) => {
-            Ok((SCRAM_SHA_256_PLUS, ChannelBinding::tls_server_end_point(end_point)))
+            Ok((SCRAM_SHA_256_PLUS, Binding::tls_server_end_point(end_point)))
         }
-        Some(_) if offers(SCRAM_SHA_256) => Ok((SCRAM_SHA_256, ChannelBinding::unrequested())),
-        None if offers(SCRAM_SHA_256) => Ok((SCRAM_SHA_256, ChannelBinding::unsupported())),
+        Some(_) if offers(SCRAM_SHA_256) => Ok((SCRAM_SHA_256, Binding::unrequested())),
+        None if offers(SCRAM_SHA_256) => Ok((SCRAM_SHA_256, Binding::unsupported())),
         _ => Err(refused("the server does not offer SCRAM-SHA-256".to_owned())),
     }
 }

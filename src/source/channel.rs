@@ -1,7 +1,7 @@
 //! What a SQL session runs over: TCP in plain text or TLS, or a Unix socket, with a watch over the login.
 //!
 //! tokio-postgres answers whatever a server asks for, be it the password in clear text or its MD5. So it gets a channel
-//! that reads along until AuthenticationOk and breaks off before such a request is seen.
+//! that reads along until AuthenticationOk and breaks off before such a request is seen (MD5: unless the settings allow it).
 
 use std::fmt;
 use std::future::Ready;
@@ -18,8 +18,9 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
 
 use super::settings::SourceSettings;
-use super::{tls, wire};
+use super::{auth, tls, wire};
 use crate::error::Result;
+use crate::model::PasswordMethod;
 
 /// Time for one address to answer a TCP connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,16 +41,25 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 impl Channel {
     /// Connects to one host, with the TLS handshake where the settings ask for it (never on a Unix socket).
     pub(super) async fn open(settings: &SourceSettings, host: &str) -> Result<Channel> {
+        let mut channel = Channel::connect(settings, host).await?;
+        auth::check_binding(&settings.security, channel.end_point.as_deref())?;
+        channel.login =
+            Some(Login { md5: settings.security.password_method == PasswordMethod::Md5, ..Login::default() });
+        Ok(channel)
+    }
+
+    async fn connect(settings: &SourceSettings, host: &str) -> Result<Channel> {
         let broken = |error: io::Error| wire::unreachable(host, settings.port, error);
         if host.starts_with('/') {
             let socket = UnixStream::connect(wire::socket_path(host, settings.port)).await.map_err(broken)?;
             return Ok(Channel::over(socket, None));
         }
         let mut socket = tcp(host, settings.port).await.map_err(broken)?;
-        let Some(config) = tls::client_config(&settings.tls)? else { return Ok(Channel::over(socket, None)) };
+        let Some(config) = tls::client_config(&settings.security)? else { return Ok(Channel::over(socket, None)) };
         socket.write_all(&wire::SSL_REQUEST).await.map_err(broken)?;
-        if socket.read_u8().await.map_err(broken)? != b'S' {
-            return Err(wire::without_tls(host, settings.port));
+        let answer = socket.read_u8().await.map_err(broken)?;
+        if answer != b'S' {
+            return Err(wire::without_tls(host, settings.port, [answer]));
         }
         let name = tls::server_name(host)?;
         let socket = TlsConnector::from(Arc::new(config)).connect(name, socket).await.map_err(broken)?;
@@ -125,6 +135,8 @@ struct Login {
     head: Vec<u8>,
     /// Bytes of the message that do not matter.
     skip: usize,
+    /// MD5 may be answered.
+    md5: bool,
 }
 
 impl Login {
@@ -141,6 +153,7 @@ impl Login {
                     0 => return Ok(true),
                     // SCRAM: SASL, SASLContinue, SASLFinal.
                     10..=12 => (u32::from_be_bytes([a, b, c, d]), 8),
+                    5 if self.md5 => (u32::from_be_bytes([a, b, c, d]), 8),
                     code => return Err(Unanswered::Method(code)),
                 },
                 [tag, a, b, c, d] if tag != b'R' => (u32::from_be_bytes([a, b, c, d]), 4),

@@ -26,6 +26,6 @@ mod wire;
 pub use frame::{Frame, FrameIter};
 pub use frames::Frames;
 pub use replication::{Replication, SERVER_VERSION_MIN, SystemIdentity, TimelineSwitch};
-pub use settings::{SourceSettings, StreamSettings, TlsMode};
+pub use settings::{SourceSettings, StreamSettings};
 pub use sql::Sql;
 pub use stream::Stream;

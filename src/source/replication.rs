@@ -8,7 +8,7 @@ use super::session::{Session, TextRow, malformed};
 use super::settings::{SourceSettings, StreamSettings};
 use super::stream::Stream;
 use crate::error::{Error, Kind, Result};
-use crate::model::Lsn;
+use crate::model::{Lsn, TargetSessionAttrs};
 
 /// The oldest server whose pgoutput knows `binary` and `messages`.
 pub const SERVER_VERSION_MIN: u32 = 14;
@@ -39,14 +39,14 @@ pub struct Replication {
 }
 
 impl Replication {
-    /// Connects to the first host that is a primary.
+    /// Connects to the first host that is as `target_session_attrs` asks for.
     ///
     /// # Errors
     /// What the first host said that answers and refuses; else what each host's trouble was.
     pub fn connect(settings: &SourceSettings) -> Result<Replication> {
         let mut troubles = Vec::new();
         for host in &settings.hosts {
-            match Session::open(settings, host).and_then(|session| Replication::on_primary(session, host)) {
+            match Session::open(settings, host).and_then(|session| Replication::on_target(session, settings, host)) {
                 Err(error) if matches!(error.kind(), Kind::PostgresUnreachable | Kind::PostgresNotReady) => {
                     troubles.push(error);
                 }
@@ -56,11 +56,10 @@ impl Replication {
         Err(none_of(troubles))
     }
 
-    fn on_primary(session: Session, host: &str) -> Result<Replication> {
+    fn on_target(session: Session, settings: &SourceSettings, host: &str) -> Result<Replication> {
         // Reported since 14; older servers are refused by their version.
-        if session.parameter("in_hot_standby") == Some("on") {
-            return Err(Error::new(Kind::PostgresNotReady, format!("{host} is a standby, a primary is needed")));
-        }
+        let on = |name: &str| session.parameter(name) == Some("on");
+        check_target(settings, host, on("in_hot_standby"), on("default_transaction_read_only"))?;
         let version = session.parameter("server_version").unwrap_or_default();
         let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
         let major = digits.parse().map_err(|_| malformed("server_version"))?;
@@ -133,6 +132,16 @@ fn start_command(slot: &str, from: Lsn, publication: &str) -> String {
         "START_REPLICATION SLOT {slot} LOGICAL {from} \
          (proto_version '1', publication_names {names}, binary 'true', messages 'true')"
     )
+}
+
+/// Whether a host is the one that is looked for; `PostgresNotReady` where it is not.
+pub(super) fn check_target(settings: &SourceSettings, host: &str, standby: bool, read_only: bool) -> Result<()> {
+    let why = match settings.target_session_attrs {
+        _ if standby => "is a standby, a primary is needed",
+        TargetSessionAttrs::ReadWrite if read_only => "has default_transaction_read_only on, read-write is asked for",
+        TargetSessionAttrs::Primary | TargetSessionAttrs::ReadWrite => return Ok(()),
+    };
+    Err(Error::new(Kind::PostgresNotReady, format!("{host} {why}")))
 }
 
 /// One error for several hosts. A standby that answered says more than a host that did not.

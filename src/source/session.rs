@@ -44,7 +44,7 @@ pub(super) struct Session {
 impl Session {
     /// Connects to one host, up to the first ReadyForQuery.
     pub(super) fn open(settings: &SourceSettings, host: &str) -> Result<Session> {
-        let tls = super::tls::client_config(&settings.tls)?;
+        let tls = super::tls::client_config(&settings.security)?;
         let wire = Wire::connect(host, settings.port, tls, ANSWER_TIMEOUT)?;
         let mut session = Session::over(wire, host, settings.port);
         session.send(&startup(settings))?;

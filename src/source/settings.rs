@@ -1,31 +1,22 @@
 //! Where the source is and how to reach it: plain data, already resolved from the connector file.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::Secret;
-
-/// How a TCP connection is protected. Unix sockets are never encrypted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TlsMode {
-    /// Plain text; the connector file must spell it out.
-    Disable,
-    /// The server must present a certificate for its name, issued by `ca` (PEM), or by a root of the system.
-    #[allow(missing_docs, reason = "the variant says it")]
-    VerifyFull { ca: Option<PathBuf> },
-}
+use crate::model::{Secret, Security, TargetSessionAttrs};
 
 /// One source database, its slot and its publication.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceSettings {
-    /// Names, IP addresses or directories of Unix sockets (a leading `/`), tried in order: the first primary is taken.
+    /// Names, IP addresses or directories of Unix sockets (a leading `/`), tried in order.
     pub hosts: Vec<String>,
+    /// Which of them is taken.
+    pub target_session_attrs: TargetSessionAttrs,
     pub port: u16,
     pub database: String,
     pub user: String,
     pub password: Option<Secret>,
-    pub tls: TlsMode,
+    pub security: Security,
     pub slot: String,
     pub publication: String,
     /// The connector's name, for `application_name`.
@@ -44,7 +35,7 @@ impl SourceSettings {
 pub struct StreamSettings {
     /// Time between status updates when nothing else asks for one; below half the server's `wal_sender_timeout`.
     pub status_interval: Duration,
-    /// Silence after which the connection counts as dead; at half of it the server is asked for a sign of life.
+    /// Silence after which the connection counts as dead; long before the server is asked for a sign of life.
     pub receive_timeout: Duration,
     /// Size of one buffer; a longer message makes its own buffer grow.
     pub buffer_bytes: usize,
@@ -54,10 +45,18 @@ pub struct StreamSettings {
 
 impl StreamSettings {
     /// The settings for a server with this `wal_sender_timeout` (zero: the server never hangs up).
+    ///
+    /// A server that skips through changes that are not published hears us only when half of its timeout has passed since
+    /// it did last (`WalSndUpdateProgress`), and answers what has asked by then. So each update asks once the server is
+    /// silent, and it is waited for as long as it would wait for us: given up earlier, it would begin anew each time.
     pub fn for_wal_sender_timeout(timeout: Duration) -> StreamSettings {
-        let longest = Duration::from_secs(10);
+        let (longest, patience) = (Duration::from_secs(10), StreamSettings::default().receive_timeout);
         let interval = if timeout.is_zero() { longest } else { longest.min(timeout / 3) };
-        StreamSettings { status_interval: interval, ..StreamSettings::default() }
+        StreamSettings {
+            status_interval: interval,
+            receive_timeout: patience.max(timeout),
+            ..StreamSettings::default()
+        }
     }
 }
 
@@ -82,5 +81,11 @@ mod tests {
         assert_eq!(interval(0), Duration::from_secs(10));
         assert_eq!(interval(60_000), Duration::from_secs(10));
         assert_eq!(interval(2_001), Duration::from_millis(667));
+    }
+
+    #[test]
+    fn a_server_is_waited_for_as_long_as_it_waits_for_us() {
+        let patience = |s| StreamSettings::for_wal_sender_timeout(Duration::from_secs(s)).receive_timeout.as_secs();
+        assert_eq!((patience(0), patience(2), patience(60), patience(300)), (60, 60, 60, 300));
     }
 }

@@ -4,21 +4,23 @@ use std::time::Duration;
 
 use postgres_protocol::escape::escape_identifier;
 use tokio::task::JoinHandle;
-use tokio_postgres::config::{SslMode, SslNegotiation};
+use tokio_postgres::config::{self, SslMode, SslNegotiation};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Config, Row};
 
 use super::channel::{AsItIs, Channel, Unanswered};
+use super::replication::{check_target, none_of};
 use super::session::{ANSWER_TIMEOUT, malformed};
 use super::settings::SourceSettings;
 use super::{auth, wire};
 use crate::error::{Error, Kind, Result};
+use crate::model::ChannelBinding;
 
 /// Time for a query; the server's own limit ends it first, unless the server is frozen.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(40);
 /// The session is pinned: no query hangs, no name resolves to anything but the system's.
 const OPTIONS: &str = "-c statement_timeout=30000 -c lock_timeout=10000 -c search_path=pg_catalog -c DateStyle=ISO \
-                       -c TimeZone=UTC -c default_transaction_read_only=on";
+                       -c TimeZone=UTC";
 
 /// A SQL session on the primary, with the task that drives it.
 pub struct Sql {
@@ -28,35 +30,37 @@ pub struct Sql {
 }
 
 impl Sql {
-    /// Connects to the first host that is a primary.
+    /// Connects to the first host that is as `target_session_attrs` asks for.
     ///
     /// # Errors
     /// What the first host said that answers and refuses; else what each host's trouble was.
     pub async fn connect(settings: &SourceSettings) -> Result<Sql> {
         let mut troubles = Vec::new();
         for host in &settings.hosts {
-            match Sql::on_primary(settings, host).await {
+            match Sql::on_target(settings, host).await {
                 Err(error) if matches!(error.kind(), Kind::PostgresUnreachable | Kind::PostgresNotReady) => {
                     troubles.push(error);
                 }
                 settled => return settled,
             }
         }
-        Err(super::replication::none_of(troubles))
+        Err(none_of(troubles))
     }
 
-    async fn on_primary(settings: &SourceSettings, host: &str) -> Result<Sql> {
+    async fn on_target(settings: &SourceSettings, host: &str) -> Result<Sql> {
         let sql = Sql::open(settings, host).await?;
-        match sql.rows("SELECT pg_is_in_recovery()", &[]).await?.first().map(|row| column(row, 0)).transpose()? {
-            Some(false) => Ok(sql),
-            _ => Err(Error::new(Kind::PostgresNotReady, format!("{host} is a standby, a primary is needed"))),
-        }
+        let query = "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::bool";
+        let rows = sql.rows(query, &[]).await?;
+        let row = rows.first().ok_or_else(|| malformed("answer to a query"))?;
+        check_target(settings, host, column(row, 0)?, column(row, 1)?)?;
+        sql.client.batch_execute("SET default_transaction_read_only = on").await?;
+        Ok(sql)
     }
 
     async fn open(settings: &SourceSettings, host: &str) -> Result<Sql> {
         let opening = async {
             let channel = Channel::open(settings, host).await?;
-            let login = config(settings).connect_raw(channel, AsItIs).await;
+            let login = login(settings).connect_raw(channel, AsItIs).await;
             login.map_err(|error| failed(error, settings, host))
         };
         let Ok(opened) = tokio::time::timeout(ANSWER_TIMEOUT, opening).await else {
@@ -98,7 +102,7 @@ where
     tokio::runtime::Handle::current().spawn(async move { drop(connection.await) })
 }
 
-fn config(settings: &SourceSettings) -> Config {
+fn login(settings: &SourceSettings) -> Config {
     let mut config = Config::new();
     config
         .dbname(&settings.database)
@@ -107,7 +111,11 @@ fn config(settings: &SourceSettings) -> Config {
         .options(OPTIONS)
         // The channel has done what there is of TLS; so it is taken as it is, with its channel binding.
         .ssl_mode(SslMode::Require)
-        .ssl_negotiation(SslNegotiation::Direct);
+        .ssl_negotiation(SslNegotiation::Direct)
+        .channel_binding(match settings.security.channel_binding {
+            ChannelBinding::Prefer => config::ChannelBinding::Prefer,
+            ChannelBinding::Require => config::ChannelBinding::Require,
+        });
     if let Some(password) = &settings.password {
         config.password(password.reveal());
     }
@@ -137,8 +145,10 @@ fn failed(error: tokio_postgres::Error, settings: &SourceSettings, host: &str) -
         None => {}
     }
     let cause = source.map_or_else(|| error.to_string(), ToString::to_string);
-    if cause == "password missing" {
-        return auth::password_missing(&settings.user);
+    match cause.as_str() {
+        "password missing" => return auth::password_missing(&settings.user),
+        "server did not use channel binding" => return auth::unbound(),
+        _ => {}
     }
     wire::unreachable(host, settings.port, std::io::Error::other(cause))
 }

@@ -4,27 +4,77 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::Digest;
 
-use super::settings::TlsMode;
 use crate::error::{Error, Kind, Result};
+use crate::model::{Security, TlsMode};
 
-/// The configuration for `mode`; None: plain text. TLS 1.2 and 1.3 with ring's algorithms, names always verified.
-pub(super) fn client_config(mode: &TlsMode) -> Result<Option<ClientConfig>> {
-    let TlsMode::VerifyFull { ca } = mode else { return Ok(None) };
-    let roots = match ca {
-        Some(path) => roots_of_file(path)?,
-        None => roots_of_system()?,
-    };
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+/// The configuration that `security` asks for; None: plain text. TLS 1.2 and 1.3 with ring's algorithms. Files are read
+/// anew, so that renewed certificates are taken at the next connection.
+pub(super) fn client_config(security: &Security) -> Result<Option<ClientConfig>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| Error::new(Kind::Bug, "no TLS protocol version is available").because(error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Some(config))
+        .map_err(|error| Error::new(Kind::Bug, "no TLS protocol version is available").because(error))?;
+    let builder = match &security.tls {
+        TlsMode::Disable => return Ok(None),
+        TlsMode::Require => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
+        TlsMode::VerifyFull { ca: Some(path) } => builder.with_root_certificates(roots_of_file(path)?),
+        TlsMode::VerifyFull { ca: None } => builder.with_root_certificates(roots_of_system()?),
+    };
+    let Some(shown) = &security.client_certificate else { return Ok(Some(builder.with_no_client_auth())) };
+    let key = PrivateKeyDer::from_pem_slice(shown.key.reveal().as_bytes());
+    // What lies beneath could quote the key.
+    let key = key.map_err(|_| Error::new(Kind::ReferenceUnreadable, "tls_key is no private key in PEM"))?;
+    let config = builder.with_client_auth_cert(certificates_of(&shown.certificate, "tls_cert")?, key);
+    config.map(Some).map_err(|error| {
+        let place = shown.certificate.display();
+        Error::new(Kind::ReferenceUnreadable, format!("tls_cert {place} and tls_key do not fit")).because(error)
+    })
+}
+
+/// Takes any certificate, but only of whoever holds its key: what SCRAM is bound to is then really the other end.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// The name that the certificate must carry: a DNS name or an IP address.
@@ -44,20 +94,31 @@ pub(super) fn remedy(error: &io::Error) -> Option<&'static str> {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             Some("connect by a name that it carries, or have one issued for this name")
         }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. } => {
+            Some("have it signed with RSA, or with ECDSA on P-256 or P-384 and SHA-256 or SHA-384")
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => Some("renew it"),
         _ => None,
     }
 }
 
 fn roots_of_file(path: &Path) -> Result<RootCertStore> {
-    let unreadable =
-        || Error::new(Kind::Configuration, format!("tls_ca {}: no certificate could be read", path.display()));
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable().because(error))? {
-        let certificate = certificate.map_err(|error| unreadable().because(error))?;
-        roots.add(certificate).map_err(|error| unreadable().because(error))?;
+    for certificate in certificates_of(path, "tls_ca")? {
+        roots.add(certificate).map_err(|error| unreadable(path, "tls_ca").because(error))?;
     }
-    if roots.is_empty() { Err(unreadable()) } else { Ok(roots) }
+    Ok(roots)
+}
+
+/// The certificates of the file that `key` names: at least one.
+fn certificates_of(path: &Path, key: &str) -> Result<Vec<CertificateDer<'static>>> {
+    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found = found.map_err(|error| unreadable(path, key).because(error))?;
+    if found.is_empty() { Err(unreadable(path, key)) } else { Ok(found) }
+}
+
+fn unreadable(path: &Path, key: &str) -> Error {
+    Error::new(Kind::ReferenceUnreadable, format!("{key} {}: no certificate could be read", path.display()))
 }
 
 fn roots_of_system() -> Result<RootCertStore> {

@@ -71,7 +71,7 @@ impl Wire {
         let mut answer = [0; 1];
         self.socket.read_exact(&mut answer).map_err(broken)?;
         if answer != *b"S" {
-            return Err(without_tls(host, port));
+            return Err(without_tls(host, port, answer));
         }
         let mut connection = ClientConnection::new(Arc::new(config), tls::server_name(host)?)
             .map_err(|error| broken(io::Error::other(error)))?;
@@ -182,8 +182,12 @@ pub(super) fn unreachable(host: &str, port: u16, error: io::Error) -> Error {
     Error::new(Kind::PostgresUnreachable, format!("no connection to {place}: {why}{remedy}")).because(error)
 }
 
-/// The error of a server that does not do TLS where it must.
-pub(super) fn without_tls(host: &str, port: u16) -> Error {
+/// The error of a server that answers SSLRequest otherwise than with `S`. `N`: it does not do TLS. `E`: it is in trouble
+/// (it could not fork, for one), in words that nobody vouches for.
+pub(super) fn without_tls(host: &str, port: u16, answer: [u8; 1]) -> Error {
+    if answer != *b"N" {
+        return unreachable(host, port, io::Error::other("the server has answered the request for TLS with an error"));
+    }
     let detail = format!("{host}:{port} does not offer TLS; turn ssl on in Postgres, or spell out tls = \"disable\"");
     Error::new(Kind::ServerSetting, detail)
 }

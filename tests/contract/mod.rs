@@ -13,7 +13,7 @@ use crate::support::registry::{Registry, get};
 use crate::support::sandbox::Sandbox;
 
 fn client(registry: &Registry) -> Result<Client> {
-    Ok(Client::new(&Settings { url: registry.url(), timeout: Duration::from_secs(10) })?)
+    Ok(Client::new(&Settings { url: registry.url(), credentials: None, ca: None, timeout: Duration::from_secs(10) })?)
 }
 
 fn contracts() -> Vec<Arc<Contract>> {

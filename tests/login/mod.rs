@@ -1,12 +1,22 @@
 //! How the daemon comes in: TLS and passwords, over the replication connection and the SQL sessions alike.
 
+mod binding;
+mod brokers;
+mod canary;
+mod clients;
+mod hosts;
+mod impostors;
+mod liveness;
 mod passwords;
+mod registries;
+mod rights;
+mod rotation;
 mod tls;
 
 use std::net::TcpListener;
 
-use walwright::model::Secret;
-use walwright::source::{Replication, SourceSettings, Sql, TlsMode};
+use walwright::model::{Secret, Security, TargetSessionAttrs, TlsMode};
+use walwright::source::{Replication, SourceSettings, Sql};
 
 use crate::support::postgres::{PASSWORD, Postgres, SUPERUSER};
 use crate::support::stack::Stack;
@@ -16,11 +26,12 @@ use crate::support::{Result, runtime};
 fn settings(server: &Postgres, tls: TlsMode) -> SourceSettings {
     SourceSettings {
         hosts: vec![server.address().ip().to_string()],
+        target_session_attrs: TargetSessionAttrs::Primary,
         port: server.address().port(),
         database: SUPERUSER.to_owned(),
         user: SUPERUSER.to_owned(),
         password: Some(Secret::new(PASSWORD)),
-        tls,
+        security: Security::from(tls),
         slot: "slot".to_owned(),
         publication: "publication".to_owned(),
         connector: "login".to_owned(),

@@ -1,7 +1,7 @@
 //! Passwords to Postgres: SCRAM or nothing. A server that asks for the password, or for its MD5, gets neither.
 
-use walwright::model::Secret;
-use walwright::source::{SourceSettings, TlsMode};
+use walwright::model::{PasswordMethod, Secret, Security, TlsMode};
+use walwright::source::SourceSettings;
 
 use super::{refusal, settings};
 use crate::support::Result;
@@ -38,6 +38,25 @@ fn the_md5_of_a_password_is_not_given() -> Result<()> {
     let server = server("md5")?;
     assert_eq!(refusal(&role(&server, "old"))?, Some(told("md5", "old")));
     assert_eq!(refusal(&role(&server, "new"))?, None, "pg_hba's md5 is SCRAM for a role that has such a password");
+    Ok(())
+}
+
+#[test]
+fn the_md5_of_a_password_is_given_where_it_is_spelled_out() -> Result<()> {
+    let server = server("md5")?;
+    let spelled_out = |user: &str| {
+        let role = role(&server, user);
+        let security = Security { password_method: PasswordMethod::Md5, ..role.security.clone() };
+        SourceSettings { security, ..role }
+    };
+    assert_eq!(refusal(&spelled_out("old"))?, None);
+    assert_eq!(refusal(&spelled_out("new"))?, None, "SCRAM all the same where the server asks for it");
+    let wrong = SourceSettings { password: Some(Secret::new("falsch")), ..spelled_out("old") };
+    let failed = "postgres-authentication: the server said: password authentication failed for user \"old\"";
+    assert_eq!(refusal(&wrong)?.as_deref(), Some(failed));
+    server.admit("password")?;
+    server.sql("postgres")?.batch("SELECT pg_reload_conf()")?;
+    assert_eq!(refusal(&spelled_out("old"))?, Some(told("clear text", "old")), "never in clear text");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use walwright::source::TlsMode;
+use walwright::model::TlsMode;
 
 use super::{refusal, settings};
 use crate::support::Result;
@@ -11,12 +11,12 @@ use crate::support::postgres::{Options, Postgres};
 use crate::support::scene::Scene;
 use crate::support::stack::Stack;
 
-fn verify(authority: &Authority) -> TlsMode {
+pub(super) fn verify(authority: &Authority) -> TlsMode {
     TlsMode::VerifyFull { ca: Some(authority.certificate()) }
 }
 
 /// A server with a certificate for this name, `ADDRESS` for its own address.
-fn server(authority: &Authority, name: &str) -> Result<Postgres> {
+pub(super) fn server(authority: &Authority, name: &str) -> Result<Postgres> {
     let mut server = Postgres::start(&Stack::shared()?.sandbox, Options::default())?;
     let issued = authority.issue(&name.replace("ADDRESS", &server.address().ip().to_string()))?;
     server.show_certificate(&issued)?;
@@ -24,7 +24,7 @@ fn server(authority: &Authority, name: &str) -> Result<Postgres> {
     Ok(server)
 }
 
-fn throwaway(name: &str) -> Result<Authority> {
+pub(super) fn throwaway(name: &str) -> Result<Authority> {
     Authority::new(Stack::shared()?.sandbox.folder(name)?)
 }
 
@@ -38,11 +38,7 @@ fn a_verified_server_is_streamed_from_and_both_connections_are_encrypted() -> Re
     let (stack, authority) = (Stack::shared()?, throwaway("authority")?);
     let server = server(&authority, "IP:ADDRESS")?;
     // Nobody comes in without TLS.
-    std::fs::write(
-        server.data().join("pg_hba.conf"),
-        "local all postgres trust\nhostssl all all 127.0.0.0/8 scram-sha-256\n",
-    )?;
-    server.sql("postgres")?.batch("SELECT pg_reload_conf()")?;
+    server.admit_only("hostssl all all 127.0.0.0/8 scram-sha-256")?;
     let scene = Scene::on("encrypted", &server, &stack.kafka, stack.registry.url())?;
     demand_tls(&scene, &authority.certificate())?;
     let daemon = scene.open()?;
@@ -71,6 +67,19 @@ fn only_the_right_server_is_believed() -> Result<()> {
                    set tls_ca in [source] to the CA that issued it";
     assert_eq!(refusal(&settings(&server, stranger))?.as_deref(), Some(unknown));
     assert_eq!(refusal(&settings(&server, TlsMode::VerifyFull { ca: None }))?.as_deref(), Some(unknown));
+    Ok(())
+}
+
+#[test]
+fn encrypted_whoever_answers_only_where_it_is_spelled_out() -> Result<()> {
+    let (stack, authority) = (Stack::shared()?, throwaway("self_made")?);
+    let server = server(&authority, "DNS:elsewhere.internal")?;
+    server.admit_only("hostssl all all 127.0.0.0/8 scram-sha-256")?;
+    assert_eq!(refusal(&settings(&server, TlsMode::Require))?, None);
+    let plain = refusal(&settings(&server, TlsMode::Disable))?.unwrap_or_default();
+    assert!(plain.starts_with("postgres-authentication: the server said: no pg_hba.conf entry"), "{plain}");
+    let told = "server-setting: ADDRESS does not offer TLS; turn ssl on in Postgres, or spell out tls = \"disable\"";
+    assert_eq!(refusal(&settings(&stack.postgres, TlsMode::Require))?.as_deref(), Some(told), "never in plain text");
     Ok(())
 }
 
@@ -112,9 +121,10 @@ fn an_authority_that_cannot_be_read_is_named() -> Result<()> {
     let scene = Scene::new("unreadable")?;
     demand_tls(&scene, &PathBuf::from("nowhere.pem"))?;
     scene.push()?;
+    let mut daemon = scene.launch()?;
     assert_eq!(
-        scene.halts("configuration")?,
-        "configuration: tls_ca ~/connectors/nowhere.pem: no certificate could be read (connector NAME): I/O error: No such file or directory (os error 2)"
+        scene.cause(&mut daemon, "reference-unreadable", "retrying")?,
+        "reference-unreadable: tls_ca ~/connectors/nowhere.pem: no certificate could be read (connector NAME): I/O error: No such file or directory (os error 2)"
     );
     Ok(())
 }

@@ -75,10 +75,10 @@ fn a_missing_password_file() -> Result<()> {
     let scene = Scene::new("nofile")?;
     scene.connector("../password", "../nothing")?;
     scene.push()?;
-    let said = scene.halts("configuration")?;
+    let mut daemon = scene.launch()?;
     assert_eq!(
-        said,
-        "configuration: 1 fault\n~/connectors/NAME.toml:7:12: source.password: ~/connectors/../nothing cannot be read: No such file or directory (os error 2) (connector NAME)"
+        scene.cause(&mut daemon, "reference-unreadable", "retrying")?,
+        "reference-unreadable: ~/connectors/NAME.toml:7:12: source.password: ~/connectors/../nothing cannot be read: No such file or directory (os error 2) (connector NAME)"
     );
     Ok(())
 }

@@ -27,17 +27,25 @@ pub(crate) struct Options {
     pub(crate) brokers: usize,
     /// Broker settings laid over the stack's.
     pub(crate) settings: Vec<(String, String)>,
+    /// Further listeners: name and security protocol.
+    pub(crate) listeners: Vec<(&'static str, &'static str)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { brokers: 1, settings: Vec::new() }
+        Self { brokers: 1, settings: Vec::new(), listeners: Vec::new() }
     }
 }
 
 impl Options {
     pub(crate) fn brokers(brokers: usize) -> Self {
         Self { brokers, ..Self::default() }
+    }
+
+    /// A listener with this security protocol (`SSL`, `SASL_SSL` ..); its options are `listener.name.<name>.`
+    pub(crate) fn listen(mut self, name: &'static str, protocol: &'static str) -> Self {
+        self.listeners.push((name, protocol));
+        self
     }
 
     pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
@@ -56,6 +64,8 @@ struct Node {
     jit: &'static [&'static str],
     clients: SocketAddr,
     controllers: SocketAddr,
+    /// The further listeners.
+    others: Vec<(&'static str, SocketAddr)>,
     folder: PathBuf,
     log: PathBuf,
     process: Option<Process>,
@@ -66,7 +76,7 @@ struct Node {
 impl Kafka {
     pub(crate) fn start(sandbox: &Arc<Sandbox>, options: &Options) -> Result<Self> {
         let class_path = JavaServers::resolve()?.class_path();
-        let nodes = (0..options.brokers).map(|_| Node::new(sandbox, &class_path, options.brokers));
+        let nodes = (0..options.brokers).map(|_| Node::new(sandbox, &class_path, options));
         let mut kafka = Self { cluster: cluster_id(), nodes: nodes.collect::<Result<_>>()? };
         kafka.format(options)?;
         kafka.nodes.iter_mut().try_for_each(Node::start)?;
@@ -91,6 +101,21 @@ impl Kafka {
     pub(crate) fn bootstrap(&self) -> String {
         let clients: Vec<_> = self.nodes.iter().map(|node| node.clients.to_string()).collect();
         clients.join(",")
+    }
+
+    /// `bootstrap.servers` by the listener of this name.
+    pub(crate) fn bootstrap_by(&self, listener: &str) -> String {
+        let addresses = self.nodes.iter().flat_map(|node| &node.others).filter(|(name, _)| *name == listener);
+        addresses.map(|(_, address)| address.to_string()).collect::<Vec<_>>().join(",")
+    }
+
+    /// Users and their rights, by `Access.java`; one change a slice.
+    pub(crate) fn access(&self, changes: &[&[&str]]) -> Result<()> {
+        let mut java = Command::new("java");
+        java.args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        java.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp", &JavaServers::resolve()?.class_path()]);
+        java.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/java/Access.java"));
+        run(java.arg(self.bootstrap()).args(changes.iter().flat_map(|change| change.iter()))).map(drop)
     }
 
     pub(crate) fn client(&self) -> ClientConfig {
@@ -200,16 +225,17 @@ fn is_ours(client: &BaseConsumer, cluster: &str, broker: i32) -> Result<Option<(
 }
 
 impl Node {
-    fn new(sandbox: &Arc<Sandbox>, class_path: &str, brokers: usize) -> Result<Self> {
+    fn new(sandbox: &Arc<Sandbox>, class_path: &str, options: &Options) -> Result<Self> {
         let folder = sandbox.folder("kafka")?;
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // One broker serves the benchmarks too; three only have to be up soon.
-        let jit: &[_] = if brokers == 1 { &[] } else { &["-XX:TieredStopAtLevel=1"] };
+        let jit: &[_] = if options.brokers == 1 { &[] } else { &["-XX:TieredStopAtLevel=1"] };
         Ok(Self {
             class_path: class_path.to_owned(),
             jit,
             clients: sandbox.port()?,
             controllers: sandbox.port()?,
+            others: options.listeners.iter().map(|(name, _)| Ok((*name, sandbox.port()?))).collect::<Result<_>>()?,
             log: sandbox.log(&name)?,
             folder,
             process: None,
@@ -227,11 +253,15 @@ impl Node {
         let in_sync = if replicas == 3 { 2 } else { 1 };
         // A killed broker may not come back before its session has run out.
         let session_ms = if replicas == 3 { 6000 } else { 3000 };
+        let others: String = self.others.iter().map(|(name, address)| format!(",{name}://{address}")).collect();
+        let protocols: String =
+            options.listeners.iter().map(|(name, protocol)| format!(",{name}:{protocol}")).collect();
         let own = format!(
             "node.id={id}\n\
              process.roles=broker,controller\n\
-             listeners=PLAINTEXT://{clients},CONTROLLER://{controllers}\n\
-             advertised.listeners=PLAINTEXT://{clients}\n\
+             listeners=PLAINTEXT://{clients},CONTROLLER://{controllers}{others}\n\
+             advertised.listeners=PLAINTEXT://{clients}{others}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}\n\
              controller.listener.names=CONTROLLER\n\
              controller.quorum.voters={voters}\n\
              log.dirs={}\n\

@@ -4,7 +4,7 @@
 //! cache     packages by pinned version and checksum -> the user's cache folder
 //! sandbox   one folder, one loopback address and one log folder for a set of servers
 //! process   a child that ends with its owner (reaper: also where the owner is killed)
-//! certificates, proxy     what stands between: TLS' authority, a network that stalls
+//! certificates, proxy, tls_proxy     what stands between: TLS' authority, a network that stalls, a front with TLS
 //! postgres, kafka, registry, daemon     one server each, over process
 //! stack     all three servers: shared by a test binary, or a test's own
 //! fault     a point at which a daemon kills itself, or stands still
@@ -39,6 +39,7 @@ pub(crate) mod slot_watch;
 pub(crate) mod sql;
 pub(crate) mod stack;
 pub(crate) mod subscriber;
+pub(crate) mod tls_proxy;
 
 use std::fmt::Display;
 use std::sync::LazyLock;

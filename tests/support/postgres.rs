@@ -191,6 +191,21 @@ impl Postgres {
             .context(path.display())
     }
 
+    /// Who may come in over TCP, as whole lines of `pg_hba.conf`, from now on; over the socket only the superuser.
+    pub(crate) fn admit_only(&self, lines: &str) -> Result<()> {
+        std::fs::write(self.data().join("pg_hba.conf"), format!("local all postgres trust\n{lines}\n"))?;
+        self.sql(SUPERUSER)?.batch("SELECT pg_reload_conf()")
+    }
+
+    /// From the next start on, client certificates of this authority (a file, PEM) are believed.
+    pub(crate) fn believe(&mut self, authority: &Path) -> Result<()> {
+        let to = self.data().join("root.crt");
+        copy_closed(authority, &to)?;
+        self.installation.own(&to)?;
+        self.set("ssl_ca_file", "root.crt");
+        Ok(())
+    }
+
     /// Turns TLS on from the next start on.
     pub(crate) fn show_certificate(&mut self, issued: &Issued) -> Result<()> {
         for (from, name) in [(&issued.certificate, "server.crt"), (&issued.key, "server.key")] {

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -13,6 +14,9 @@ use super::Result;
 pub(crate) struct Proxy {
     address: SocketAddr,
     stall: Arc<Mutex<Stall>>,
+    connections: Arc<AtomicUsize>,
+    /// So many of the first connections are a black hole.
+    swallowed: Arc<AtomicUsize>,
 }
 
 /// A silence that comes over a connection.
@@ -29,8 +33,14 @@ impl Proxy {
     /// Answers at `from` with what the server at `to` says.
     pub(crate) fn start(from: SocketAddr, to: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(from)?;
-        let proxy = Self { address: listener.local_addr()?, stall: Arc::default() };
-        let stall = Arc::clone(&proxy.stall);
+        let proxy = Self {
+            address: listener.local_addr()?,
+            stall: Arc::default(),
+            connections: Arc::default(),
+            swallowed: Arc::default(),
+        };
+        let (stall, connections) = (Arc::clone(&proxy.stall), Arc::clone(&proxy.connections));
+        let swallowed = Arc::clone(&proxy.swallowed);
         in_background(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(to) else { continue };
@@ -38,9 +48,13 @@ impl Proxy {
                 // Ends with the connection: whoever waits for it hears that the client has gone.
                 let (alive, gone) = channel::<()>();
                 let stall = Arc::clone(&stall);
+                let number = connections.fetch_add(1, Ordering::SeqCst);
+                let swallowed = Arc::clone(&swallowed);
+                let passes = move || number >= swallowed.load(Ordering::SeqCst);
+                let passes_back = passes.clone();
                 in_background(move || {
                     let _alive = alive;
-                    forward(from_client, to_server, |_| {});
+                    forward(from_client, to_server, |_| passes());
                 });
                 let (mut passed, mut stalled) = (0, false);
                 in_background(move || {
@@ -50,6 +64,7 @@ impl Proxy {
                             stalled = true;
                             let _gone_or_over = gone.recv_timeout(lasting);
                         }
+                        passes_back()
                     });
                 });
             }
@@ -66,6 +81,11 @@ impl Proxy {
     pub(crate) fn stall(&self, after: usize, lasting: Duration, connections: usize) {
         *self.stall.lock().unwrap_or_else(PoisonError::into_inner) = Stall { after, lasting, connections };
     }
+
+    /// The connections there are become a black hole: what either side says is received and goes nowhere. Later ones pass.
+    pub(crate) fn swallow(&self) {
+        self.swallowed.store(self.connections.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
 }
 
 /// How long a connection that has brought `passed` bytes is to be silent now.
@@ -78,12 +98,11 @@ fn due(stall: &Mutex<Stall>, passed: usize) -> Option<Duration> {
     Some(stall.lasting)
 }
 
-/// Copies until one side ends, then ends both.
-fn forward(mut from: TcpStream, mut to: TcpStream, mut before: impl FnMut(usize)) {
+/// Copies what `passes` until one side ends, then ends both.
+fn forward(mut from: TcpStream, mut to: TcpStream, mut passes: impl FnMut(usize) -> bool) {
     let mut buffer = vec![0; 1 << 14];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        before(count);
-        if to.write_all(&buffer[..count]).is_err() {
+        if passes(count) && to.write_all(&buffer[..count]).is_err() {
             break;
         }
     }

@@ -4,10 +4,8 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
-use crate::connector::{
-    ColumnRef, FieldSource, KeyKind, KeyPlan, Literal, NewColumns, OnNull, Side, TlsSetting, TopicCreate,
-};
-use crate::model::{Operation, TableName};
+use crate::connector::{ColumnRef, FieldSource, KeyKind, KeyPlan, Literal, NewColumns, OnNull, Side, TopicCreate};
+use crate::model::{Operation, TableName, TlsMode};
 
 const CONTRACTS: &[(&str, &str)] = &[
     (
@@ -384,13 +382,25 @@ fn faults_of_the_source_have_place_and_remedy() {
         ),
         (
             "slot = \"oms\"",
+            "slot = \"oms\"\ntls = \"require\"\ntls_ca = \"ca.pem\"\ntls_key = \"client.key\"\nchannel_binding = \"disable\"\n\
+             password_method = \"password\"\ntarget_session_attrs = \"any\"",
+            "1:1: source: `tls_cert` and `tls_key` go together\n\
+             1:1: source: `tls_ca` has no meaning with tls = \"require\", which verifies nothing: \"verify-full\" does\n\
+             10:11: source.tls_key: a secret does not stand in this file; write { env = \"NAME\" } or \
+             { file = \"/run/secrets/name\" }\n\
+             11:19: source.channel_binding: must be \"prefer\" or \"require\"\n\
+             12:19: source.password_method: must be \"scram-sha-256\" or \"md5\"\n\
+             13:24: source.target_session_attrs: must be \"primary\" or \"read-write\"",
+        ),
+        (
+            "slot = \"oms\"",
             "slot = \"oms\"\nport = 70000\ntls = \"prefer\"\nadopt_slot = \"yes\"\nlarge_transactions = \"part\"\nsslmode = \"x\"",
             "8:8: source.port: must be a port, 1 to 65535\n\
-             9:7: source.tls: must be \"verify-full\" or \"disable\"\n\
+             9:7: source.tls: must be \"verify-full\", \"require\" or \"disable\"\n\
              10:14: source.adopt_slot: must be true or false\n\
              11:22: source.large_transactions: must be \"whole\" or \"split\", not \"part\"\n\
              12:1: source.sslmode: unknown key; known here: id, host, port, database, user, password, slot, publication, \
-             tls, tls_ca, adopt_slot, large_transactions",
+             tls, tls_ca, tls_cert, tls_key, channel_binding, password_method, target_session_attrs, adopt_slot, large_transactions",
         ),
         (
             "mode = \"none\"",
@@ -584,19 +594,27 @@ fn references_are_looked_up_anew_and_all_that_is_missing_is_named() {
     let resolve = |pairs: &[(&str, &str)]| {
         let variables = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         let resolved = connector.source.resolve_with(&variables);
-        resolved.map_err(|faults| faults.to_string().replace(&format!("{}/", dir.path().display()), ""))
+        resolved.map_err(|error| error.to_string().replace(&format!("{}/", dir.path().display()), ""))
     };
     assert_eq!(
         resolve(&[("PORT", "seventy")]).unwrap_err(),
-        "oms.toml:3:14: source.host[2]: environment variable HOSTS is not set\n\
+        "configuration: 3 faults\noms.toml:3:14: source.host[2]: environment variable HOSTS is not set\n\
          oms.toml:4:8: source.port: environment variable PORT must be a port, 1 to 65535\n\
          oms.toml:8:12: source.password: password cannot be read: No such file or directory (os error 2)"
     );
+    for written in ["", "\n"] {
+        // A file that is being replaced may be empty for a moment, as it may be missing.
+        fs::write(dir.path().join("password"), written).unwrap();
+        assert_eq!(
+            resolve(&[("PORT", "5433"), ("HOSTS", "b")]).unwrap_err(),
+            "reference-unreadable: oms.toml:8:12: source.password: password is empty"
+        );
+    }
     fs::write(dir.path().join("password"), "hunter2\n").unwrap();
     let resolved = resolve(&[("PORT", "5433"), ("HOSTS", "b, c")]).unwrap();
     assert_eq!((resolved.hosts, resolved.port), (vec!["a".to_owned(), "b".to_owned(), "c".to_owned()], 5433));
     assert_eq!(resolved.password.unwrap().reveal(), "hunter2");
-    assert_eq!(resolved.tls, TlsSetting::VerifyFull { ca: Some(dir.path().join("ca.pem")) });
+    assert_eq!(resolved.security.tls, TlsMode::VerifyFull { ca: Some(dir.path().join("ca.pem")) });
     assert!(!resolved.adopt_slot);
     fs::write(dir.path().join("password"), "rotated").unwrap();
     let resolved = resolve(&[("PORT", "5433"), ("HOSTS", "b")]).unwrap();

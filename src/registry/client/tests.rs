@@ -3,13 +3,18 @@ use std::net::TcpListener;
 
 use super::*;
 
+fn settings(url: String, timeout: Duration) -> Settings {
+    let credentials = Some(Credentials::Basic { user: "user".to_owned(), password: Secret::new("p@ss") });
+    Settings { url, credentials, ca: None, timeout }
+}
+
 /// Runs `test` against a listener that gives these answers in order, one a connection; returns what was asked.
 fn asked(answers: &[(u16, &str)], test: impl FnOnce(Client)) -> Vec<String> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://user:p%40ss@{}/apis/", listener.local_addr().unwrap());
+    let url = format!("http://{}/apis/", listener.local_addr().unwrap());
     std::thread::scope(|scope| {
         let served = scope.spawn(|| answers.iter().map(|answer| serve(&listener, *answer)).collect());
-        test(Client::new(&Settings { url, timeout: Duration::from_secs(10) }).unwrap());
+        test(Client::new(&settings(url, Duration::from_secs(10))).unwrap());
         served.join().unwrap()
     })
 }
@@ -89,7 +94,7 @@ fn answers_are_told_apart() {
         (
             401,
             "<html>no</html>",
-            Kind::RegistryRefused,
+            Kind::RegistryAuthorization,
             "registering the schema of subject s: the registry refused the credentials (401)",
         ),
         (
@@ -143,7 +148,7 @@ fn an_endless_answer_is_cut() {
             stream.read_exact(&mut head).unwrap();
             write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{long}", long.len()).is_ok()
         });
-        let client = Client::new(&Settings { url, timeout: Duration::from_secs(10) }).unwrap();
+        let client = Client::new(&settings(url, Duration::from_secs(10))).unwrap();
         assert_eq!(client.lookup("s", "{}").unwrap_err().kind(), Kind::RegistryUnreachable);
     });
 }
@@ -151,35 +156,41 @@ fn an_endless_answer_is_cut() {
 #[test]
 fn deadlines_and_refused_connections_are_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://me:secret@{}", listener.local_addr().unwrap());
+    let url = format!("http://{}", listener.local_addr().unwrap());
     // Connected by the kernel, never answered.
-    let silent = Client::new(&Settings { url: url.clone(), timeout: Duration::from_millis(50) }).unwrap();
+    let silent = Client::new(&settings(url.clone(), Duration::from_millis(50))).unwrap();
     let error = silent.lookup("s", "{}").unwrap_err();
     assert_eq!(error.kind(), Kind::RegistryUnreachable);
-    assert!(error.detail().contains("timeout") && !error.chain().contains("secret"), "{}", error.chain());
+    assert!(error.detail().contains("timeout"), "{}", error.chain());
     drop(listener);
-    let gone = Client::new(&Settings { url, timeout: Duration::from_secs(5) }).unwrap();
-    let error = gone.lookup("s", "{}").unwrap_err();
-    assert_eq!(error.kind(), Kind::RegistryUnreachable);
-    assert!(!error.chain().contains("secret"), "{}", error.chain());
+    let gone = Client::new(&settings(url, Duration::from_secs(5))).unwrap();
+    assert_eq!(gone.lookup("s", "{}").unwrap_err().kind(), Kind::RegistryUnreachable);
 }
 
 #[test]
-fn urls_are_split_into_base_and_credentials() {
-    assert_eq!(split("http://h:1/a/b/").unwrap(), ("http://h:1/a/b".to_owned(), None));
-    let (base, authorization) = split("https://u@x:p%25@h").unwrap();
-    assert_eq!((base.as_str(), authorization.as_deref()), ("https://h", Some("Basic dUB4OnAl")));
+fn a_url_has_a_host_and_no_credentials() {
+    assert_eq!(base("http://h:1/a/b/").unwrap(), "http://h:1/a/b");
+    assert_eq!(base("http://h/a@b").unwrap(), "http://h/a@b");
     for (url, why) in [
         ("h:1", "http:// or https://"),
         ("ftp://h", "http:// or https://"),
         ("http:///a", "names no host"),
-        ("http://u:p@", "names no host"),
+        ("http://u:secret@h", "must not have user and password in it"),
         ("http://u:secret@h?x", "query"),
     ] {
-        let error = split(url).unwrap_err();
+        let error = base(url).unwrap_err();
         assert_eq!(error.kind(), Kind::Configuration);
         assert!(error.detail().contains(why) && !error.detail().contains("secret"), "{url}: {error}");
     }
+}
+
+#[test]
+fn credentials_become_a_header() {
+    let basic = Credentials::Basic { user: "Aladdin".to_owned(), password: Secret::new("open sesame") };
+    // RFC 7617, section 2; RFC 6750, section 2.1.
+    assert_eq!(authorization(&basic), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+    assert_eq!(authorization(&Credentials::Bearer { token: Secret::new("mF_9.B5f") }), "Bearer mF_9.B5f");
+    assert!(!format!("{basic:?}").contains("sesame"));
     for (plain, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
         assert_eq!(base64(plain.as_bytes()), expected);
     }

@@ -3,19 +3,19 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use super::super::settings::TlsMode;
 use super::super::wire::Wire;
 use super::*;
-use crate::model::Secret;
+use crate::model::{Secret, TargetSessionAttrs, TlsMode};
 
 fn settings(password: Option<&str>) -> SourceSettings {
     SourceSettings {
         hosts: vec!["a.internal".to_owned()],
+        target_session_attrs: TargetSessionAttrs::Primary,
         port: 5432,
         database: "oms".to_owned(),
         user: "ww".to_owned(),
         password: password.map(Secret::new),
-        tls: TlsMode::Disable,
+        security: Security::from(TlsMode::Disable),
         slot: "s".to_owned(),
         publication: "p".to_owned(),
         connector: "oms".to_owned(),
