@@ -1,8 +1,10 @@
 //! What a running session is looked after for, by SQL: the slot, the publication, and how far the server is ahead.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use super::check;
 use super::inflight::Inflight;
@@ -11,6 +13,9 @@ use crate::connector::Plan;
 use crate::error::{Error, Kind, Result};
 use crate::model::Lsn;
 use crate::source::{SourceSettings, Sql, Stream, preflight};
+
+/// The longest that a look takes: while it lasts, nobody sees that the stream has ended.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One connector's monitor.
 pub(super) struct Monitor {
@@ -28,13 +33,14 @@ impl Monitor {
     /// Looks once. A connection that is gone is no finding: the replication stream decides about the server's health.
     pub(super) fn look(&mut self, stream: &Stream) -> Result<()> {
         let (sql, source) = (self.sql.clone(), &self.source);
-        let seen = self.handle.clone().block_on(async {
+        let ask = async {
             let end = preflight::server(&sql).await?.flush_lsn;
             let slot = preflight::slot(&sql, &source.slot).await?;
             let publication = preflight::publication(&sql, &source.publication).await?;
             Ok::<_, Error>((end, slot, publication))
-        });
-        let Ok((end, slot, publication)) = seen else { return Ok(()) };
+        };
+        let seen = self.handle.clone().block_on(async { timeout(PATIENCE, ask).await });
+        let Ok(Ok((end, slot, publication))) = seen else { return Ok(()) };
         // What was written before the last look and is not yet behind us is lag; what came since may be on its way.
         let behind = if self.inflight.is_idle() { stream.received_wal_end() } else { stream.confirmed() };
         self.metrics.lag_bytes(self.server_end.bytes_since(behind));

@@ -239,7 +239,8 @@ impl Producer {
         }
         let Some(error) = self.deliveries().error() else { return Ok(()) };
         match self.denied() {
-            Some(denied) if error.kind() == Kind::KafkaTransaction => Err(denied.at(error.place().clone())),
+            // Not at the failed record's topic: it may be another that was denied.
+            Some(denied) if error.kind() == Kind::KafkaTransaction => Err(denied),
             Some(_) | None => Err(error),
         }
     }

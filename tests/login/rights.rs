@@ -129,14 +129,10 @@ fn the_right_to_write_is_taken_away_and_given_back_while_it_runs() -> Result<()>
         change("forbid", &taken)?;
         scene.sql()?.batch("INSERT INTO orders SELECT max(id) + 1, 'NEW', 1 FROM orders")?;
         let cause = scene.cause(&mut daemon, "kafka-authorization", "retrying")?;
-        let name = taken[0][3].replace("acl_write", "NAME");
         assert_eq!(
             cause,
-            format!(
-                "kafka-authorization: cannot publish with transactional id walwright.NAME.0: Transaction error: Failed to \
-                 add partition(s) to transaction on broker TxnCoordinator/0: Broker: Topic authorization failed (connector \
-                 NAME, topic {name})"
-            )
+            "kafka-authorization: cannot publish with transactional id walwright.NAME.0: Transaction error: Failed to add \
+             partition(s) to transaction on broker TxnCoordinator/0: Broker: Topic authorization failed (connector NAME)"
         );
         change("allow", &taken)?;
         daemon.wait_ready(WITHIN)?;
