@@ -43,6 +43,11 @@ impl SecuritySection {
         })
     }
 
+    /// The same without the client's key, and so without its certificate.
+    pub(super) fn without_key(&self) -> SecuritySection {
+        SecuritySection { tls_cert: None, tls_key: None, ..self.clone() }
+    }
+
     /// With all references looked up; what is wrong with them is kept in `lookup`.
     pub(super) fn resolve(&self, lookup: &mut Lookup<'_>) -> Security {
         let path = |text: &str| Ok(PathBuf::from(text));

@@ -82,7 +82,7 @@ impl SourceSection {
 
     /// The same without its secrets, for those who need none and may not have them.
     pub fn without_secrets(&self) -> SourceSection {
-        SourceSection { password: None, ..self.clone() }
+        SourceSection { password: None, security: self.security.without_key(), ..self.clone() }
     }
 
     /// Looks every reference up.

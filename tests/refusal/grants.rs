@@ -37,6 +37,7 @@ fn the_statements_are_these_and_psql_takes_them_twice() -> Result<()> {
 fn a_password_that_nobody_has_yet_is_not_asked_for() -> Result<()> {
     let scene = Scene::new("nosecret")?;
     scene.connector("../password", "../nothing")?;
+    scene.connector("tls = ", "tls_cert = \"../nobodys.crt\"\ntls_key = { file = \"../nobodys.key\" }\ntls = ")?;
     scene.says(&["grants", &scene.name]).map(drop)
 }
 
