@@ -106,8 +106,10 @@ fn forward(mut from: TcpStream, mut to: TcpStream, mut passes: impl FnMut(usize)
             break;
         }
     }
-    // The other direction's thread hears of it and ends too.
-    drop((from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)));
+    // The other direction's thread hears of it and ends too; out of a black hole comes no good-bye either.
+    if passes(0) {
+        drop((from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)));
+    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "a proxy's threads end with their connections or the test process")]
