@@ -55,6 +55,10 @@ names! {
         SlotRead = "slot-read",
         /// Begin was received.
         BeginReceived = "begin-received",
+        /// Origin was received: the transaction came to the source by replication.
+        OriginReceived = "origin-received",
+        /// Type was received.
+        TypeReceived = "type-received",
         /// Relation was received.
         RelationReceived = "relation-received",
         /// Insert, Update or Delete was received.

@@ -174,7 +174,14 @@ impl Assembler {
                 self.logical(transactional, lsn);
                 Ok(())
             }
-            Message::Origin | Message::Type => Ok(()),
+            Message::Origin => {
+                faults::pass(Failpoint::OriginReceived);
+                Ok(())
+            }
+            Message::Type => {
+                faults::pass(Failpoint::TypeReceived);
+                Ok(())
+            }
         }
     }
 

@@ -39,6 +39,12 @@ const TRANSACTIONS: &[&str] = &[
      INSERT INTO orders (customer_id, channel, warehouse_id, total_amount, line_count, shipping_address, request_id)
      SELECT id, 'P', 2, 0, 1, '{}', NULLIF('r-N-9', '') FROM customers WHERE customer_number = 'C-A-N'",
     "SELECT pg_logical_emit_message(false, 'p', 'by itself')",
+    // As if it had come by replication.
+    "SELECT pg_replication_origin_create(current_database() || '-N');
+     SELECT pg_replication_origin_session_setup(current_database() || '-N');
+     UPDATE stock_levels SET on_hand = on_hand + 1, revision = revision + 1, request_id = 'r-N-11'
+     WHERE warehouse_id = 1 AND product_id = 7",
+    "SELECT pg_replication_origin_session_reset(); SELECT pg_replication_origin_drop(current_database() || '-N')",
     "INSERT INTO shipments (order_id, warehouse_id, carrier, parcels, weight_kg, label_digest, request_id)
      VALUES (currval('orders_id_seq'), 2, 'DHL', 1, 0.1, '\\x00ff', 'r-N-10');
      INSERT INTO returns (order_id, rma_number, restocked, refund_amount, request_id)

@@ -85,6 +85,8 @@ fn courses(point: Failpoint) -> &'static [(Course, u32)] {
         Failpoint::CheckpointWritten => &[(FirstStart, 1), (CutOff, 1), (Adopt, 1)],
         Failpoint::BeginReceived | Failpoint::CommitReceived => &[(Work, 1), (Work, 7)],
         Failpoint::RelationReceived => &[(Work, 4)],
+        Failpoint::OriginReceived => &[(Work, 1)],
+        Failpoint::TypeReceived => &[(Work, 1), (Work, 3)],
         Failpoint::RowReceived => &[(Work, 1), (Work, 5_000)],
         Failpoint::TruncateReceived | Failpoint::MessageReceived => &[(Work, 1)],
         Failpoint::KeepaliveReceived => &[(Work, 3)],
