@@ -411,13 +411,17 @@ impl Scene {
         self.watchdog.turn_off();
     }
 
+    /// Counted just after a commit became visible, so it is waited for.
     fn conserved(&self, daemon: &Daemon) -> Result<()> {
-        let count = |name: &str| self.metric(daemon, name, &[]);
-        let received = count("walwright_changes_received_total")?;
-        let (published, filtered) =
-            (count("walwright_changes_published_total")?, count("walwright_changes_filtered_total")?);
-        assert_eq!(received, published + filtered, "received = {published} published + {filtered} filtered");
-        Ok(())
+        let mut counts = [0.0; 3];
+        let names = ["received", "published", "filtered"];
+        let equal = poll(WITHIN, || {
+            for (count, name) in counts.iter_mut().zip(names) {
+                *count = self.metric(daemon, &format!("walwright_changes_{name}_total"), &[])?;
+            }
+            Ok((counts[0] == counts[1] + counts[2]).then_some(()))
+        })?;
+        equal.ok_or_else(|| format!("received, published, filtered: {counts:?}").into())
     }
 
     pub(crate) fn store(&self) -> Store {
