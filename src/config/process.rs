@@ -51,7 +51,7 @@ pub enum Headers {
 }
 
 /// `[kafka]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaSettings {
     /// `host:port,host:port`
     pub brokers: String,

@@ -168,7 +168,7 @@ impl Daemon {
             return Err(Error::new(Kind::Configuration, detail));
         }
         let sections = [
-            ("kafka", format!("{:?}", old.kafka) == format!("{:?}", new.kafka)),
+            ("kafka", old.kafka == new.kafka),
             ("registry", old.registry == new.registry),
             ("admin", old.admin == new.admin),
             ("log", old.log == new.log),

@@ -1,6 +1,5 @@
 //! Sources that are idle, or busy with what is not published, and Kafka that is away for a while.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -100,13 +99,6 @@ fn walsender(scene: &Scene) -> Result<Option<i32>> {
     scene.sql()?.value(&holder)
 }
 
-fn exactly(scene: &Scene, count: i64) -> Result<()> {
-    let seen = scene.read_all("orders")?;
-    let ids: BTreeSet<_> = seen.iter().filter_map(|seen| seen.field("id").as_i64()).collect();
-    assert_eq!((seen.len() as i64, ids), (count, (1..=count).collect()));
-    Ok(())
-}
-
 #[test]
 fn the_server_hears_from_us_while_a_broker_is_frozen() -> Result<()> {
     let stack = Stack::shared()?;
@@ -129,7 +121,7 @@ fn the_server_hears_from_us_while_a_broker_is_frozen() -> Result<()> {
     daemon.wait_ready(WITHIN)?;
     scene.read("orders", 100_000)?;
     scene.finish(daemon)?;
-    exactly(&scene, 100_000)
+    scene.exactly(100_000)
 }
 
 #[test]
@@ -167,5 +159,5 @@ fn kafka_away_for_a_minute_and_postgres_stopped_meanwhile() -> Result<()> {
     daemon.wait_ready(WITHIN)?;
     scene.read("orders", 30)?;
     scene.finish(daemon)?;
-    exactly(&scene, 30)
+    scene.exactly(30)
 }

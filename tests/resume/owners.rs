@@ -1,7 +1,5 @@
 //! Two daemons for one connector: one publishes, no row is lost or doubled, and nobody is fenced to and fro.
 
-use std::collections::BTreeSet;
-
 use rustix::process::Signal;
 
 use crate::support::Result;
@@ -34,13 +32,6 @@ fn settle(one: &Daemon, other: &Daemon, scene: &Scene) -> Result<bool> {
     settled.ok_or_else(|| format!("two daemons do not settle: {last:?}").into())
 }
 
-fn exactly(scene: &Scene, count: i64) -> Result<()> {
-    let seen = scene.read_all("orders")?;
-    let ids: BTreeSet<_> = seen.iter().filter_map(|seen| seen.field("id").as_i64()).collect();
-    assert_eq!((seen.len() as i64, ids), (count, (1..=count).collect()));
-    Ok(())
-}
-
 #[test]
 fn two_that_start_at_once_settle_and_publish_once() -> Result<()> {
     let scene = Scene::new("twins")?;
@@ -63,7 +54,7 @@ fn two_that_start_at_once_settle_and_publish_once() -> Result<()> {
     scene.read("orders", 20)?;
     assert!(loser.terminate(WITHIN)?.success());
     scene.watched()?;
-    exactly(&scene, 20)
+    scene.exactly(20)
 }
 
 #[test]
@@ -78,7 +69,7 @@ fn two_that_start_at_once_on_an_old_connector_settle() -> Result<()> {
     scene.read("orders", 20)?;
     drop((one, other));
     scene.watched()?;
-    exactly(&scene, 20)
+    scene.exactly(20)
 }
 
 #[test]
@@ -100,7 +91,7 @@ fn one_that_was_frozen_gives_way_to_its_successor() -> Result<()> {
     scene.read("orders", 30)?;
     assert!(frozen.terminate(WITHIN)?.success(), "a halted connector stops in good order");
     scene.finish(successor)?;
-    exactly(&scene, 30)
+    scene.exactly(30)
 }
 
 #[test]
@@ -121,5 +112,5 @@ fn a_frozen_one_without_a_successor_goes_on_by_itself() -> Result<()> {
     scene.insert(21, 30)?;
     scene.read("orders", 30)?;
     scene.finish(daemon)?;
-    exactly(&scene, 30)
+    scene.exactly(30)
 }

@@ -3,6 +3,7 @@
 //! A scene starts as a shop with one table and one event. A test changes what it is about, in the database, in the
 //! connector file or in a contract, and looks at what the daemon says and publishes.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -365,6 +366,14 @@ impl Scene {
     /// Reads all of a topic. Nobody may write meanwhile.
     pub(crate) fn read_all(&self, topic: &str) -> Result<Vec<Seen>> {
         self.reader(topic)?.read_all(WITHIN)
+    }
+
+    /// The orders `1..=count` are on the topic, each once. Nobody may write meanwhile.
+    pub(crate) fn exactly(&self, count: i64) -> Result<()> {
+        let seen = self.read_all("orders")?;
+        let ids: BTreeSet<_> = seen.iter().filter_map(|seen| seen.field("id").as_i64()).collect();
+        assert_eq!((seen.len() as i64, ids), (count, (1..=count).collect()));
+        Ok(())
     }
 
     /// A metric's value: of the series that has all of `labels`, summed over the others.

@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use apache_avro::types::Value;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value as Json, json};
 
+use super::Result;
 use super::event::Decoder;
-use super::{Context, Result};
+use super::subscriber::Subscriber;
 
 /// A record.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,33 +35,15 @@ impl Seen {
 
 /// A consumer of one topic from its beginning.
 pub(crate) struct Reader {
-    consumer: BaseConsumer,
-    partitions: usize,
+    subscriber: Subscriber,
     decoder: Decoder,
 }
 
 impl Reader {
     /// The topic must exist.
     pub(crate) fn new(brokers: &str, registry: &str, topic: &str) -> Result<Self> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            // librdkafka assigns partitions only to a client with a group; none is joined.
-            .set("group.id", "test")
-            .set("isolation.level", "read_committed")
-            .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error")
-            .set("fetch.wait.max.ms", "20")
-            .create()?;
-        let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(30)).context(topic)?;
-        let found = metadata.topics().first().filter(|found| found.error().is_none());
-        let partitions = found.ok_or_else(|| format!("there is no topic {topic}"))?.partitions();
-        let mut list = TopicPartitionList::new();
-        for partition in partitions {
-            list.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
-        }
-        consumer.assign(&list)?;
-        Ok(Self { consumer, partitions: list.count(), decoder: Decoder::new(registry.to_owned()) })
+        let subscriber = Subscriber::at(brokers, &[topic.to_owned()])?;
+        Ok(Self { subscriber, decoder: Decoder::new(registry.to_owned()) })
     }
 
     /// The first `count` records, each as soon as it is visible.
@@ -77,7 +57,7 @@ impl Reader {
 
     /// All records up to the end of each partition.
     pub(crate) fn read_all(&mut self, within: Duration) -> Result<Vec<Seen>> {
-        let (end, partitions) = (Instant::now() + within, self.partitions);
+        let (end, partitions) = (Instant::now() + within, self.subscriber.partitions);
         let seen = self.read_until(|_, ended| ended == partitions || Instant::now() > end)?;
         if Instant::now() > end { Err("a topic cannot be read to its end".into()) } else { Ok(seen) }
     }
@@ -85,7 +65,7 @@ impl Reader {
     fn read_until(&mut self, done: impl Fn(usize, usize) -> bool) -> Result<Vec<Seen>> {
         let (mut seen, mut ended) = (Vec::new(), BTreeSet::new());
         while !done(seen.len(), ended.len()) {
-            match self.consumer.poll(Duration::from_millis(200)) {
+            match self.subscriber.consumer.poll(Duration::from_millis(200)) {
                 Some(Ok(message)) => seen.push(see(&message, &mut self.decoder)?),
                 Some(Err(KafkaError::PartitionEOF(partition))) => drop(ended.insert(partition)),
                 // Passing: the client connects again by itself, and the deadline decides.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
@@ -16,15 +17,20 @@ const REQUEST: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Subscriber {
-    consumer: BaseConsumer,
-    partitions: usize,
+    pub(super) consumer: BaseConsumer,
+    pub(super) partitions: usize,
 }
 
 impl Subscriber {
     /// The topics must exist.
     pub(crate) fn new(kafka: &Kafka, topics: &[String]) -> Result<Self> {
-        let consumer: BaseConsumer = kafka
-            .client()
+        Self::at(&kafka.bootstrap(), topics)
+    }
+
+    /// The same, by `bootstrap.servers`.
+    pub(crate) fn at(brokers: &str, topics: &[String]) -> Result<Self> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
             // librdkafka assigns partitions only to a client with a group; none is joined.
             .set("group.id", "subscriber")
             .set("isolation.level", "read_committed")
