@@ -15,7 +15,7 @@ use crate::model::Lsn;
 use crate::source::{SourceSettings, Sql, Stream, preflight};
 
 /// The longest that a look takes: while it lasts, nobody sees that the stream has ended.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// One connector's monitor.
 pub(super) struct Monitor {
@@ -30,13 +30,18 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    /// Looks once. A connection that is gone is no finding: the replication stream decides about the server's health.
+    /// Looks once. A connection that is gone is no finding, the replication stream decides about the server's health; it is
+    /// opened anew at the next look.
     pub(super) fn look(&mut self, stream: &Stream) -> Result<()> {
-        let (sql, source) = (self.sql.clone(), &self.source);
+        let source = &self.source;
         let ask = async {
-            let end = preflight::server(&sql).await?.flush_lsn;
-            let slot = preflight::slot(&sql, &source.slot).await?;
-            let publication = preflight::publication(&sql, &source.publication).await?;
+            if self.sql.is_closed() {
+                self.sql = Arc::new(Sql::connect(source).await?);
+            }
+            let sql = &self.sql;
+            let end = preflight::server(sql).await?.flush_lsn;
+            let slot = preflight::slot(sql, &source.slot).await?;
+            let publication = preflight::publication(sql, &source.publication).await?;
             Ok::<_, Error>((end, slot, publication))
         };
         let seen = self.handle.clone().block_on(async { timeout(PATIENCE, ask).await });

@@ -226,9 +226,10 @@ impl<'a> Attempt<'a> {
             },
             monitor: Monitor {
                 handle: handle.clone(),
+                // The server of the stream, also where a failover comes between.
+                source: SourceSettings { hosts: vec![sql.host().to_owned()], ..settings },
                 sql,
                 plan: plan.clone(),
-                source: settings,
                 metrics: metrics.clone(),
                 inflight: inflight.clone(),
                 server_end: Lsn(0),

@@ -119,6 +119,10 @@ impl Replication {
     /// Starts the stream at `from`. Postgres skips in silence what lies before the slot's own position, so the caller
     /// reads the slot again afterwards.
     pub fn start(mut self, slot: &str, from: Lsn, publication: &str, settings: &StreamSettings) -> Result<Stream> {
+        if let Some(timeout) = settings.wal_sender_timeout {
+            let command = format!("SET wal_sender_timeout = '{}ms'", timeout.as_millis());
+            self.session.query(&command, During::Command)?;
+        }
         let command = start_command(slot, from, publication);
         self.session.copy_both(&command, During::Slot(slot))?;
         let (wire, received) = self.session.into_parts();

@@ -71,6 +71,11 @@ impl Sql {
         Ok(Sql { client, driver: drive(connection), host: host.to_owned() })
     }
 
+    /// The connection is gone, and no query can succeed.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
     /// The host that was taken.
     pub fn host(&self) -> &str {
         &self.host

@@ -19,7 +19,7 @@ use crate::error::{Error, Kind, Result};
 /// Time for one address to answer a TCP connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Sent data that stays unacknowledged for so long ends the connection (TCP_USER_TIMEOUT).
-const USER_TIMEOUT_MS: u32 = 60_000;
+const USER_TIMEOUT_MS: u32 = 20_000;
 /// Bytes of TLS records that are read from the socket at once.
 const RECORDS_BYTES: usize = 128 * 1024;
 /// SSLRequest: its length and the code 1234.5679 (Postgres docs, "Message Formats").
@@ -216,13 +216,13 @@ fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     Err(failure)
 }
 
-/// A peer that vanished without a word is noticed within about a minute, idle or not.
+/// A peer that vanished without a word is noticed within half a minute, idle or not.
 pub(super) fn keep_alive(socket: impl AsFd + Copy) -> io::Result<()> {
     use rustix::net::sockopt;
     sockopt::set_tcp_nodelay(socket, true)?;
     sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, Duration::from_secs(30))?;
-    sockopt::set_tcp_keepintvl(socket, Duration::from_secs(10))?;
+    sockopt::set_tcp_keepidle(socket, Duration::from_secs(10))?;
+    sockopt::set_tcp_keepintvl(socket, Duration::from_secs(5))?;
     sockopt::set_tcp_keepcnt(socket, 3)?;
     Ok(sockopt::set_tcp_user_timeout(socket, USER_TIMEOUT_MS)?)
 }

@@ -2,6 +2,7 @@
 
 mod publish;
 mod quiet;
+mod readiness;
 pub(crate) mod rules;
 mod stalls;
 mod transactions;

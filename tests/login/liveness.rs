@@ -98,30 +98,3 @@ fn a_black_hole_is_found_and_the_next_connection_passes() -> Result<()> {
     Replication::connect(&settings)?.identify_system()?;
     Ok(())
 }
-
-#[test]
-#[ignore = "test-full: waits for a minute"]
-fn a_daemon_gets_out_of_a_black_hole() -> Result<()> {
-    let scene = Scene::new("swallowed")?;
-    let proxy = scene.through_proxy()?;
-    let mut daemon = scene.open()?;
-    scene.insert(1, 10)?;
-    scene.read("orders", 10)?;
-    proxy.swallow();
-    scene.insert(11, 20)?;
-    let cause = scene.cause(&mut daemon, "postgres-unreachable", "retrying")?;
-    assert!(
-        cause
-            .starts_with("postgres-unreachable: the replication connection broke: the server has said nothing for 60."),
-        "{cause}"
-    );
-    // The server holds the slot until it finds the connection dead too.
-    let sql = scene.sql()?;
-    sql.batch("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active AND database = current_database()")?;
-    daemon.wait_ready(WITHIN)?;
-    scene.insert(21, 30)?;
-    scene.read("orders", 30)?;
-    scene.finish(daemon)?;
-    assert_eq!(scene.read_all("orders")?.len(), 30);
-    Ok(())
-}

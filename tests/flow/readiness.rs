@@ -1,0 +1,106 @@
+//! `/readyz` within half a minute of each stall: it turns red, says why, and is green again once the cause is gone.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::daemon::Daemon;
+use crate::support::kafka::{self, Kafka};
+use crate::support::postgres::{Options, Postgres, Stop};
+use crate::support::scene::{Scene, WITHIN};
+use crate::support::sql::Sql;
+use crate::support::stack::Stack;
+use crate::support::Result;
+
+/// What operators are promised.
+const RED_WITHIN: Duration = Duration::from_secs(30);
+
+/// The cause, once `/readyz` is red.
+fn turns_red(scene: &Scene, daemon: &mut Daemon) -> Result<String> {
+    let since = Instant::now();
+    let report = daemon.wait_report(&scene.name, RED_WITHIN, |report| report["ready"] == false)?;
+    println!("red after {:.1} s: {}", since.elapsed().as_secs_f64(), report["cause"]);
+    assert!(report["remedy"].as_str().is_some_and(|remedy| remedy.len() > 20), "{report}");
+    Ok(scene.masked(report["cause"].as_str().unwrap_or_default()))
+}
+
+/// Green again, with all that was inserted on the topic: the first order and one of after the stall.
+fn turns_green(scene: &Scene, mut daemon: Daemon) -> Result<()> {
+    daemon.wait_ready(WITHIN)?;
+    scene.insert(2, 2)?;
+    scene.read("orders", 2)?;
+    scene.finish(daemon)?;
+    scene.exactly(2)
+}
+
+fn open(scene: &Scene) -> Result<Daemon> {
+    let daemon = scene.open()?;
+    scene.insert(1, 1)?;
+    scene.read("orders", 1)?;
+    Ok(daemon)
+}
+
+fn walsender(scene: &Scene, sql: &Sql) -> Result<Pid> {
+    let holder = format!("SELECT active_pid FROM pg_replication_slots WHERE slot_name = '{}'", scene.slot());
+    Pid::from_raw(sql.value(&holder)?).ok_or_else(|| "not a process id".into())
+}
+
+/// Nothing is owed on an idle connection, and the network says nothing when it swallows what is sent. The server finds
+/// out too and lets go of the slot, so that nobody needs to help.
+#[test]
+fn the_way_to_postgres_is_a_black_hole() -> Result<()> {
+    let scene = Scene::new("blackhole")?;
+    let proxy = scene.through_proxy()?;
+    let mut daemon = open(&scene)?;
+    proxy.swallow();
+    let cause = turns_red(&scene, &mut daemon)?;
+    let silent = "postgres-unreachable: the replication connection broke: the server has said nothing for 25.";
+    assert!(cause.starts_with(silent), "{cause}");
+    turns_green(&scene, daemon)
+}
+
+#[test]
+fn the_walsender_is_frozen() -> Result<()> {
+    let scene = Scene::new("frozensender")?;
+    let mut daemon = open(&scene)?;
+    let sender = walsender(&scene, &scene.sql()?)?;
+    kill_process(sender, Signal::STOP)?;
+    let cause = turns_red(&scene, &mut daemon);
+    let held = daemon.wait_report(&scene.name, WITHIN, |report| report["kind"] == "slot-held");
+    kill_process(sender, Signal::CONT)?;
+    let cause = cause?;
+    assert!(cause.contains("the server has said nothing for 25."), "{cause}");
+    let pid = format!("held by pid {}", sender.as_raw_nonzero());
+    assert!(held?["cause"].as_str().is_some_and(|cause| cause.contains(&pid)), "{pid}");
+    turns_green(&scene, daemon)
+}
+
+#[test]
+fn postgres_is_gone() -> Result<()> {
+    let stack = Stack::shared()?;
+    let mut postgres = Postgres::start(&stack.sandbox, Options::default())?;
+    let scene = Scene::on("gonepostgres", &postgres, &stack.kafka, stack.registry.url())?;
+    let mut daemon = open(&scene)?;
+    postgres.stop(Stop::Immediate)?;
+    let cause = turns_red(&scene, &mut daemon)?;
+    assert!(cause.starts_with("postgres-"), "{cause}");
+    postgres.restart()?;
+    turns_green(&scene, daemon)
+}
+
+#[test]
+fn the_only_broker_is_gone() -> Result<()> {
+    let stack = Stack::shared()?;
+    let mut kafka = Kafka::start(&stack.sandbox, &kafka::Options::default())?;
+    let scene = Scene::on("gonebroker", &stack.postgres, &kafka, stack.registry.url())?;
+    let mut daemon = open(&scene)?;
+    kafka.kill_hard(0)?;
+    scene.insert(2, 2)?;
+    let cause = turns_red(&scene, &mut daemon)?;
+    assert_eq!(cause, "received changes wait for a commit on Kafka");
+    kafka.restart(0)?;
+    daemon.wait_ready(WITHIN)?;
+    scene.read("orders", 2)?;
+    scene.finish(daemon)?;
+    scene.exactly(2)
+}
