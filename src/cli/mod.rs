@@ -126,29 +126,7 @@ fn fail(error: &Error) -> Exit {
 fn operator(config: &Path, name: &str, handle: &tokio::runtime::Handle) -> Result<Operator> {
     let loaded = config::load_all(config)?;
     logging::init(loaded.process.log.format, tracing::Level::INFO)?;
-    refuse_shared_slot(&loaded.connectors, name)?;
     Operator::new(Arc::new(loaded.process), named(loaded.connectors, name)?, handle.clone())
-}
-
-/// A slot that two files name is nobody's to act on: which of the two made it cannot be told from outside.
-fn refuse_shared_slot(connectors: &[Connector], name: &str) -> Result<()> {
-    let place = |connector: &Connector| {
-        let source = connector.source.without_secrets().resolve().ok()?;
-        Some((source.slot, source.port, source.hosts))
-    };
-    let Some((slot, port, hosts)) = connectors.iter().find(|of| of.plan.name == name).and_then(place) else {
-        return Ok(());
-    };
-    for other in connectors.iter().filter(|of| of.plan.name != name) {
-        let same = |(its, at, on): (String, u16, Vec<String>)| {
-            its == slot && at == port && on.iter().any(|host| hosts.contains(host))
-        };
-        if place(other).is_some_and(same) {
-            let detail = format!("connectors {name} and {} both name slot {slot}", other.plan.name);
-            return Err(Error::new(Kind::Configuration, detail));
-        }
-    }
-    Ok(())
 }
 
 fn named(connectors: Vec<Connector>, name: &str) -> Result<Connector> {

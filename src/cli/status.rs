@@ -1,5 +1,6 @@
 //! `walwright status`
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use clap::Args;
@@ -12,7 +13,7 @@ use crate::pipeline::live::{self, Status};
 /// How to show it.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// As JSON.
+    /// As JSON, also on a terminal; elsewhere it is JSON anyway.
     #[arg(long)]
     json: bool,
 }
@@ -24,7 +25,7 @@ pub(super) fn status(config: &Path, arguments: &Arguments) -> Result<()> {
         live::status(&loaded.process, &connector.plan, &connector.source, runtime.handle())
     };
     let all: Vec<Status> = loaded.connectors.iter().map(of).collect();
-    if arguments.json {
+    if arguments.json || !std::io::stdout().is_terminal() {
         return print_json(&all);
     }
     println!("{:<20} {:<20} {:<20} {:>14} {:>14}  SLOT", "CONNECTOR", "CHECKPOINT", "SERVER", "LAG BYTES", "WAL KEPT");

@@ -7,7 +7,7 @@ use super::environment;
 use super::process::{AdminSettings, KafkaSettings, LogFormat, LogSettings, Process, RegistrySettings};
 use super::{kafka, registry};
 use crate::connector::document::{Document, Reader, Section, Variable};
-use crate::connector::{self, Connector};
+use crate::connector::{self, Connector, ResolvedSource};
 use crate::contract::Repository;
 use crate::error::{Error, Fault, Faults, Kind, Result};
 use crate::registry::SubjectNameStrategy;
@@ -40,6 +40,9 @@ pub fn load_all(file: &Path) -> Result<Loaded> {
     }
     if let Some(registry) = &found.registry {
         subjects(file, registry, &connectors, &mut faults);
+    }
+    if let Some(folder) = &found.connectors {
+        slots(folder, &connectors, &mut faults);
     }
     let process = found.checked();
     faults.into_result()?;
@@ -185,5 +188,29 @@ fn subjects(file: &Path, registry: &RegistrySettings, connectors: &[Connector], 
             message,
             excerpt: None,
         });
+    }
+}
+
+/// A slot has one reader: two connectors that name the same one would take turns and halt each other. Whose references
+/// cannot be looked up here (a secret that is on another machine) is not compared.
+fn slots(folder: &Path, connectors: &[Connector], faults: &mut Faults) {
+    let mut taken: Vec<(&str, ResolvedSource)> = Vec::new();
+    for connector in connectors {
+        let Ok(source) = connector.source.without_secrets().resolve() else { continue };
+        let name = connector.plan.name.as_str();
+        let same = |of: &ResolvedSource| {
+            of.slot == source.slot && of.port == source.port && of.hosts.iter().any(|host| source.hosts.contains(host))
+        };
+        if let Some((other, _)) = taken.iter().find(|(_, of)| same(of)) {
+            faults.push(Fault {
+                file: folder.join(format!("{name}.toml")),
+                line: 0,
+                column: 0,
+                path: "source.slot".to_owned(),
+                message: format!("connector {other} reads slot {} of this server already", source.slot),
+                excerpt: None,
+            });
+        }
+        taken.push((name, source));
     }
 }

@@ -64,9 +64,9 @@ fn every_command_has_a_manual_page() -> Result<()> {
     Ok(())
 }
 
-/// What `check --live` says on a terminal.
-fn on_a_terminal(scene: &Scene, environment: &[(&str, &str)]) -> Result<String> {
-    let command = format!("{BINARY} check --live --config {}", scene.folder.join("walwright.toml").display());
+/// What a command says on a terminal.
+fn on_a_terminal(scene: &Scene, command: &str, environment: &[(&str, &str)]) -> Result<String> {
+    let command = format!("{BINARY} {command} --config {}", scene.folder.join("walwright.toml").display());
     let mut script = Command::new("script");
     script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).stdin(Stdio::null());
     let output = script.env_remove("NO_COLOR").envs(environment.iter().copied()).output()?;
@@ -78,9 +78,19 @@ fn on_a_terminal(scene: &Scene, environment: &[(&str, &str)]) -> Result<String> 
 fn colours_are_for_terminals_whose_user_wants_them() -> Result<()> {
     let scene = Scene::new("colours")?;
     scene.push()?;
-    assert!(on_a_terminal(&scene, &[])?.contains("\u{1b}[32mok"));
-    assert!(on_a_terminal(&scene, &[("NO_COLOR", "")])?.contains("\u{1b}[32mok"), "an empty value says nothing");
-    assert!(!on_a_terminal(&scene, &[("NO_COLOR", "1")])?.contains('\u{1b}'));
+    let check = |environment| on_a_terminal(&scene, "check --live", environment);
+    assert!(check(&[])?.contains("\u{1b}[32mok"));
+    assert!(check(&[("NO_COLOR", "")])?.contains("\u{1b}[32mok"), "an empty value says nothing");
+    assert!(!check(&[("NO_COLOR", "1")])?.contains('\u{1b}'));
     assert!(!scene.says(&["check", "--live"])?.contains('\u{1b}'));
+    Ok(())
+}
+
+#[test]
+fn status_is_a_table_for_a_person() -> Result<()> {
+    let scene = Scene::new("tabled")?;
+    let table = on_a_terminal(&scene, "status", &[])?;
+    assert!(table.starts_with("CONNECTOR  ") && table.contains(&format!("\n{} ", scene.name)), "{table}");
+    assert!(on_a_terminal(&scene, "status --json", &[])?.starts_with('['));
     Ok(())
 }

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::support::Result;
 use crate::support::daemon::Daemon;
 use crate::support::kafka::{self, Kafka};
 use crate::support::postgres::{Options, Postgres, Stop};
 use crate::support::scene::{Scene, WITHIN};
 use crate::support::sql::Sql;
 use crate::support::stack::Stack;
-use crate::support::Result;
 
 /// What operators are promised.
 const RED_WITHIN: Duration = Duration::from_secs(30);

@@ -15,16 +15,14 @@ pub(crate) mod workload;
 
 use tokio_postgres::{Client, Error};
 
-/// The DDL, publication and role; needs the setting `oms.walwright_password`, which [`create`] makes.
+/// The DDL and the publication.
 pub(crate) const SCHEMA: &str = include_str!("schema.sql");
 
 /// The role that the daemon logs in with.
 pub(crate) const ROLE: &str = "walwright";
 
-/// Creates the schema in an empty database, as a superuser. The role is made unless the cluster has it; then its
-/// password stays what it was.
-pub(crate) async fn create(client: &Client, password: &str) -> Result<(), Error> {
-    client.execute("SELECT set_config('oms.walwright_password', $1, false)", &[&password]).await?;
+/// Creates the schema in an empty database, as a superuser.
+pub(crate) async fn create(client: &Client) -> Result<(), Error> {
     client.batch_execute(SCHEMA).await
 }
 

@@ -1,11 +1,11 @@
 -- A small order management system: customers, products, warehouses, stock, orders, payments, shipments, returns.
 --
 -- It is the source of the worked example (connectors/oms.toml) and of the tests. Nothing here exists for the daemon's
--- sake except what any source needs: a publication, a role, and REPLICA IDENTITY FULL where a rule compares old and new.
+-- sake except what any source needs: a publication, and REPLICA IDENTITY FULL where a rule compares old and new.
 -- For each event type the tables can say by plain SQL how many were due (expected.rs): a transition is stamped with its
 -- time exactly once, stock carries a revision, and customers, whose rows may be deleted, have an audit table.
 --
--- Before it runs: SELECT set_config('oms.walwright_password', '...', false).
+-- The role is what `walwright grants oms` prints.
 
 CREATE TYPE customer_tier AS ENUM ('STANDARD', 'SILVER', 'GOLD');
 CREATE TYPE order_status AS ENUM ('PLACED', 'PAID', 'SHIPPED', 'CANCELLED', 'RETURNED');
@@ -206,15 +206,3 @@ ALTER TABLE stock_levels REPLICA IDENTITY FULL;
 CREATE PUBLICATION walwright_oms FOR TABLE
     customers, orders, order_lines, payments, shipments, returns, return_lines,
     products, warehouses, stock_levels, stock_movements;
-
--- Roles belong to the whole cluster: the one that is there stays as it is, and two databases loaded at once may race.
-DO $$
-BEGIN
-    EXECUTE format('CREATE ROLE walwright LOGIN REPLICATION PASSWORD %L', current_setting('oms.walwright_password'));
-EXCEPTION WHEN duplicate_object OR unique_violation THEN
-    NULL;
-END $$;
-GRANT USAGE ON SCHEMA public TO walwright;
-GRANT SELECT ON
-    customers, orders, order_lines, payments, shipments, returns, return_lines,
-    products, warehouses, stock_levels, stock_movements TO walwright;

@@ -75,15 +75,26 @@ fn topics(connector: &str, prefix: &str) -> Result<Vec<String>> {
 }
 
 impl<'a> Site<'a> {
-    /// Creates the database, schema, role and reference data. The role's password is set by the first of a cluster.
+    /// Creates the database, schema and reference data, and the role as `walwright grants` says, on top of no rights at all.
     pub(crate) fn create(stack: &'a Stack, database: &str) -> Result<Self> {
         let password = format!("{:016x}", random());
         stack.postgres.create_database(database)?;
         let site = Self { stack, database: database.to_owned(), password };
         let sql = site.sql()?;
-        runtime()?.block_on(super::create(sql.client(), &site.password)).context("create the OMS schema")?;
+        runtime()?.block_on(super::create(sql.client())).context("create the OMS schema")?;
         runtime()?.block_on(super::seed_reference_data(sql.client())).context("load the OMS reference data")?;
+        site.grant(&sql)?;
         Ok(site)
+    }
+
+    fn grant(&self, sql: &Sql) -> Result<()> {
+        let configuration = Configuration::checkout()?;
+        let mut grants = Command::new(BINARY);
+        grants.args(["grants", "oms", "--config"]).arg(&configuration.file).envs(self.environment(&configuration));
+        let nobody = "REVOKE ALL ON DATABASE {} FROM PUBLIC; REVOKE ALL ON SCHEMA public FROM PUBLIC";
+        sql.batch(&nobody.replace("{}", &self.database))?;
+        sql.batch(&run(&mut grants)?)?;
+        sql.batch(&format!("ALTER ROLE {} PASSWORD '{}'", super::ROLE, self.password))
     }
 
     /// The same in another database of the server. Nobody may be connected to this one.
