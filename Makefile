@@ -1,5 +1,5 @@
 # SECONDS, CYCLES and SEED are handed on: make demo SECONDS=60, make torture CYCLES=200 SEED=7, make fuzz SECONDS=600
-.PHONY: demo test test-full torture sweep torture-proof bench fuzz serve build deps deps-test lint clean
+.PHONY: demo test test-full torture sweep torture-proof bench fuzz serve build dist deps deps-test lint clean
 
 demo: deps
 	@deploy/drive.sh demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
@@ -42,6 +42,10 @@ serve: deps
 
 build: deps
 	cargo build --release
+
+# What a release consists of, in target/dist-files. Needs cargo-cyclonedx (cargo install cargo-cyclonedx --locked).
+dist:
+	@deploy/dist.sh
 
 deps:
 	@deploy/install-deps.sh

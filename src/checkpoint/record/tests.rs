@@ -94,6 +94,29 @@ fn what_cannot_be_understood_is_named() {
     assert_eq!(error.kind(), Kind::CheckpointUnreadable);
 }
 
+/// Records as each version has written them: an upgrade reads what was there before, whatever has become of the format.
+/// These files are never edited; a new version adds its own.
+#[test]
+fn what_every_version_wrote_is_read() {
+    let versions = [include_str!("golden/v1.txt")];
+    assert_eq!(versions.len(), VERSION as usize, "the format has a new version: add its records");
+    for (number, lines) in (1..).zip(versions) {
+        let mut state = State::default();
+        for line in lines.lines() {
+            let (key, value) = line.split_once(' ').unwrap();
+            assert!(value.starts_with(&format!(r#"{{"version":{number},"#)), "{line}");
+            apply(&mut state, key, Some(value)).unwrap();
+        }
+        let read = state.checkpoint.unwrap();
+        let place = (read.epoch, read.next_lsn, read.timeline, read.system_identifier.as_str(), read.delivery);
+        assert_eq!(place, (2, Lsn(0x16_B374_D848), 3, "7438201650283190321", Delivery::AtLeastOnce));
+        assert_eq!(read.partial, Some(Partial { commit_lsn: Lsn(0x16_B374_D849), changes: 5 }));
+        assert_eq!((read.partitions["oms.orders"], read.mapping.as_str()), (12, "ab12"));
+        assert_eq!(state.intent.unwrap().slot, "walwright_oms");
+        assert_eq!(state.takeover.unwrap().instance, "0f1e2d3c4b5a69788796a5b4c3d2e1f0");
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(key in "checkpoint|intent|takeover|x", value in prop::collection::vec(any::<u8>(), 0..200)) {
