@@ -52,7 +52,8 @@ pub(super) fn check(config: &Path, arguments: &Arguments) -> Result<()> {
 fn show(connector: &str, finding: &Finding) -> usize {
     match &finding.result {
         Ok(text) => {
-            println!("{} {connector} {}: {text}", paint("ok  ", "32"), finding.about);
+            let label = if finding.about == live::WARNING { paint("warn", "33") } else { paint("ok  ", "32") };
+            println!("{label} {connector} {}: {text}", finding.about);
             0
         }
         Err(error) => {

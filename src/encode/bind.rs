@@ -171,11 +171,11 @@ impl<'a> Binder<'a> {
         let found = relation.column(&column.name).and_then(|index| Some((index, relation.columns.get(index)?)));
         let Some((index, bound)) = found else {
             let name = &column.name;
-            let message = match column.side {
-                Side::Row => format!("no column {name}; for the constant write '{name}'"),
-                Side::Old | Side::New => format!("no column {name}"),
-            };
-            return self.fault(plan, message);
+            let hint = relation.folded_hint(name).unwrap_or_else(|| match column.side {
+                Side::Row => format!("; for the constant write '{name}'"),
+                Side::Old | Side::New => String::new(),
+            });
+            return self.fault(plan, format!("no column {name}{hint}"));
         };
         self.row(column, bound, plan)?;
         Some((ColumnAt { side: column.side, index }, bound))

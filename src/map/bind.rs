@@ -188,7 +188,10 @@ impl<'r> Binder<'r> {
         let found = relation.column(&wanted.name).and_then(|index| Some((index, relation.columns.get(index)?)));
         let Some((index, column)) = found else {
             let ColumnRef { side, name } = wanted;
-            let hint = if *side == Side::Row { format!("; for the constant write '{name}'") } else { String::new() };
+            let hint = relation.folded_hint(name).unwrap_or_else(|| match side {
+                Side::Row => format!("; for the constant write '{name}'"),
+                Side::Old | Side::New => String::new(),
+            });
             self.object(at, format!("{} has no column {name}{hint}", relation.name));
             return None;
         };

@@ -67,4 +67,10 @@ impl Relation {
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
     }
+
+    /// For who wrote a name that no column has: the column whose name differs in case alone, as a sentence's end.
+    pub fn folded_hint(&self, name: &str) -> Option<String> {
+        let meant = self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))?;
+        Some(format!("; nothing is folded here, there is {}", meant.name))
+    }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::programs::{ContractIds, TablePrograms};
 use crate::connector::{EventPlan, FieldPlan, FieldSource, KeyKind, OnNull, Plan};
-use crate::contract::Nullability;
+use crate::contract::{FieldType, Nullability};
 use crate::error::{At, Error, Kind, Result};
 use crate::map::{TableRules, rule_columns};
-use crate::model::{Operation, ReplicaIdentity, TableName};
+use crate::model::{ColumnType, Operation, ReplicaIdentity, TableName};
 use crate::source::catalog::{CatalogColumn, CatalogTable};
 use crate::source::preflight::PublicationState;
 
@@ -134,7 +134,8 @@ pub fn tables(plan: &Plan, catalog: &[CatalogTable]) -> Findings {
         match catalog.iter().find(|table| table.name == name) {
             Some(table) => check_table(plan, table, &mut findings),
             None => {
-                let detail = format!("table {name}, which rules name, does not exist");
+                let detail =
+                    format!("table {name}, which rules name, does not exist; its case counts as in the catalog");
                 findings.errors.push(Error::new(Kind::SchemaMismatch, detail).at(At::table(name)));
             }
         }
@@ -162,6 +163,7 @@ fn check_table(plan: &Plan, table: &CatalogTable, findings: &mut Findings) {
         Err(error) => findings.errors.push(error),
     }
     findings.warnings.extend(toast(plan, table));
+    findings.warnings.extend(labels(plan, table));
 }
 
 /// Programs can be compiled before the registry was asked: what fits does not depend on the ids.
@@ -221,6 +223,38 @@ fn null_error(event: &EventPlan, field: &FieldPlan, column: &CatalogColumn) -> E
         column.name, event.table, field.name, event.contract.path, column.name
     );
     Error::new(Kind::SchemaMismatch, detail).at(At::table(event.table.clone())).at(At::column(column.name.clone()))
+}
+
+/// Labels of enum columns that a rule has no symbol or code for: the first row that has one would halt the connector.
+fn labels(plan: &Plan, table: &CatalogTable) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (_, event) in plan.events_of(&table.name) {
+        for field in &event.fields {
+            let contract = event.contract.fields.iter().find(|of| of.name == field.name);
+            let (column, listed): (_, Vec<&String>) = match (&field.source, contract.map(|of| &of.kind)) {
+                (FieldSource::Column { column, .. }, Some(FieldType::Enum(symbols))) => {
+                    (column, symbols.iter().collect())
+                }
+                (FieldSource::Map { column, map, .. }, _) => (column, map.keys().collect()),
+                _ => continue,
+            };
+            let kind = table.columns.iter().find(|of| of.name == column.name).map(|of| &of.kind);
+            let Some(ColumnType::Enum(labels)) = kind else { continue };
+            let unlisted: Vec<&str> =
+                labels.iter().filter(|label| !listed.contains(label)).map(String::as_str).collect();
+            if !unlisted.is_empty() {
+                warnings.push(format!(
+                    "{}:{}: a row whose {} is {} would halt the connector: give field {} a map that lists all labels",
+                    field.place.file.display(),
+                    field.place.line,
+                    column.name,
+                    unlisted.join(" or "),
+                    field.name
+                ));
+            }
+        }
+    }
+    warnings
 }
 
 /// Columns that an update may leave out because their value is stored out of line.

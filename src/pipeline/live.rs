@@ -24,6 +24,9 @@ use crate::source::{Sql, preflight};
 /// No step against a server takes longer.
 const STEP: Duration = Duration::from_secs(10);
 
+/// What a finding is about that holds today, and may halt the connector later.
+pub const WARNING: &str = "warning";
+
 /// One thing that was looked at.
 pub struct Finding {
     /// What was looked at, in a word or two.
@@ -58,13 +61,14 @@ fn kafka(connector: &Connector, note: &mut impl FnMut(&str, Result<String>)) -> 
             return None;
         }
     };
-    match admin.broker_count() {
-        Ok(brokers) => note("kafka", Ok(format!("{brokers} brokers at {}", admin.brokers()))),
+    let brokers = match admin.broker_count() {
+        Ok(brokers) => brokers,
         Err(error) => {
             note("kafka", Err(error));
             return None;
         }
-    }
+    };
+    note("kafka", Ok(format!("{brokers} brokers at {}", admin.brokers())));
     let limits = admin.limits().and_then(|limits| output::check_limits(limits, settings.transaction_timeout_ms));
     note("transaction timeout", limits.map(|()| format!("{} ms", settings.transaction_timeout_ms)));
     let store = Store::new(&client, &settings.topic_prefix, connector.name());
@@ -76,8 +80,7 @@ fn kafka(connector: &Connector, note: &mut impl FnMut(&str, Result<String>)) -> 
     for wanted in topics::wanted(&connector.plan, state.as_ref().ok().and_then(|state| state.checkpoint.as_ref())) {
         let seen = output::inspect(&admin, &wanted).and_then(|topic| match topic {
             Some(topic) => Ok(format!("{} partitions", topic.partitions)),
-            None if wanted.create.is_some() => Ok("will be created".to_owned()),
-            None => Err(output::missing(admin.brokers(), &wanted)),
+            None => output::creatable(admin.brokers(), brokers, &wanted).map(|()| "will be created".to_owned()),
         });
         note(&format!("topic {}", wanted.name), seen);
     }
@@ -112,7 +115,7 @@ fn database(connector: &Connector, state: Option<&State>, note: &mut impl FnMut(
     note("database", Ok(text));
     match source.findings(&connector.plan) {
         Ok(findings) => {
-            findings.warnings.into_iter().for_each(|warning| note("warning", Ok(warning)));
+            findings.warnings.into_iter().for_each(|warning| note(WARNING, Ok(warning)));
             findings.errors.into_iter().for_each(|error| note("rules", Err(error)));
         }
         Err(error) => note("rules", Err(error)),

@@ -65,6 +65,20 @@ pub fn check_limits(limits: BrokerLimits, transaction_timeout_ms: u32) -> Result
     Err(Error::new(Kind::KafkaSetting, detail))
 }
 
+/// Whether a topic that does not exist is to be created, and there are as many brokers as it shall have replicas.
+///
+/// # Errors
+/// `TopicMissing`, `KafkaSetting`
+pub fn creatable(addresses: &str, brokers: usize, wanted: &Wanted) -> Result<()> {
+    let Some((_, replication)) = wanted.create else { return Err(missing(addresses, wanted)) };
+    if usize::try_from(replication).is_ok_and(|replicas| replicas <= brokers) {
+        return Ok(());
+    }
+    let name = &wanted.name;
+    let detail = format!("topic {name} cannot be created with {replication} replicas: {brokers} brokers are up");
+    Err(Error::new(Kind::KafkaSetting, detail).at(At::topic(name)))
+}
+
 /// The error for a topic that does not exist, with the line that creates it.
 pub fn missing(brokers: &str, wanted: &Wanted) -> Error {
     let (partitions, replication) = wanted.create.unwrap_or((12, 3));

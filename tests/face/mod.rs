@@ -30,6 +30,43 @@ fn check(scene: &Scene) -> Result<String> {
     Ok(scene.masked(&said.replace('\n', " \n")).replace(" \n", "\n"))
 }
 
+/// Nothing of this stops a start by itself, and a stranger would find it out by a halt.
+#[test]
+fn what_would_halt_later_is_said_before() -> Result<()> {
+    let scene = Scene::new("later")?;
+    scene.sql()?.batch(
+        "CREATE TYPE mood AS ENUM ('NEW', 'PAID', 'on hold'); ALTER TABLE orders ADD COLUMN \"Mood\" mood NOT NULL",
+    )?;
+    let file = format!("connectors/{}.toml", scene.name);
+    scene.connector("note = \"note\"", "mood = { value = \"mood\", map = { NEW = \"NEW\" } }")?;
+    let path = "schemas/shop/OrderPlaced/v1.avsc";
+    scene.replace(
+        path,
+        r#""name": "note", "type": ["null", "string"], "default": null, "doc": "A note.""#,
+        r#""name": "mood", "type": { "type": "enum", "name": "Mood", "symbols": ["NEW", "PAID"] }, "doc": "Its mood.""#,
+    )?;
+    scene.push()?;
+    let said = String::from_utf8(scene.command(&["check", "--live"])?.stdout)?;
+    assert!(said.contains("no column mood; nothing is folded here, there is Mood"), "{said}");
+
+    scene.connector("value = \"mood\"", "value = \"Mood\"")?;
+    let halts =
+        format!("{file}:31: a row whose Mood is PAID or on hold would halt the connector: give field mood a map");
+    let said = scene.command(&["check", "--live"])?;
+    assert!(said.status.success(), "{said:?}");
+    let said = String::from_utf8(said.stdout)?;
+    assert!(said.contains(&format!("\nwarn {} warning: ", scene.name)) && said.contains(&halts), "{said}");
+    scene.connector("{ value = \"Mood\", map = { NEW = \"NEW\" } }", "\"Mood\"")?;
+    let said = String::from_utf8(scene.command(&["check", "--live"])?.stdout)?;
+    assert!(said.contains(":31: a row whose Mood is on hold would halt the connector"), "{said}");
+
+    scene.connector("replication = 1", "replication = 3")?;
+    let said = String::from_utf8(scene.command(&["check", "--live"])?.stdout)?;
+    let topic = scene.topic("orders");
+    assert!(said.contains(&format!("topic {topic} cannot be created with 3 replicas: 1 brokers are up")), "{said}");
+    Ok(())
+}
+
 fn expected(host: &str, topic: &str, checkpoint: &str, start: &str) -> String {
     format!(
         "NAME: 1 events and 0 tombstones of 1 tables on 1 topics\n\

@@ -10,7 +10,7 @@ fn a_table_that_is_not_there() -> Result<()> {
     scene.push()?;
     assert_eq!(
         scene.halts("schema-mismatch")?,
-        "schema-mismatch: table public.orders, which rules name, does not exist (connector NAME, table public.orders)"
+        "schema-mismatch: table public.orders, which rules name, does not exist; its case counts as in the catalog (connector NAME, table public.orders)"
     );
     Ok(())
 }
