@@ -1,5 +1,5 @@
 # SECONDS, CYCLES and SEED are handed on: make demo SECONDS=60, make torture CYCLES=200 SEED=7, make fuzz SECONDS=600
-.PHONY: demo test test-full torture sweep torture-proof bench fuzz serve build dist deps deps-test lint clean
+.PHONY: demo test test-full torture sweep torture-proof bench fuzz serve build install dist deps deps-build deps-test lint clean
 
 demo: deps
 	@deploy/drive.sh demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
@@ -40,8 +40,15 @@ fuzz:
 serve: deps
 	@deploy/drive.sh serve
 
-build: deps
+build: deps-build
 	cargo build --release
+
+# Into Cargo's bin folder.
+install: deps-build
+	cargo install --locked --path .
+
+deps-build:
+	@deploy/install-deps.sh build
 
 # What a release consists of, in target/dist-files. Needs cargo-cyclonedx (cargo install cargo-cyclonedx --locked).
 dist:

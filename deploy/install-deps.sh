@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what Walwright's build and demo need beside Rust, as Debian packages, and with the argument `test` what its
-# tests need. Does nothing where all is there; without root it prints the one line to run.
+# Installs what Walwright's build and demo need beside Rust, as Debian packages; with the argument `build` what its build
+# alone needs, with `test` also what its tests need. Does nothing where all is there; without root it prints the one line to run.
 set -eu
 
 missing=
@@ -33,14 +33,19 @@ fi
 need build-essential has cc c++ make
 need pkg-config has pkg-config
 need "libssl-dev zlib1g-dev" pkg-config --exists openssl zlib
-need postgresql has_postgres
-need default-jdk-headless has_jdk
-need maven has mvn
-need nodejs has node
-need npm has npm
-need "python3 python3-venv" python3 -c 'import ensurepip, venv'
-[ "${1:-}" != test ] || need prometheus has promtool
-[ "${1:-}" != test ] || need openssl has openssl
+if [ "${1:-}" != build ]; then
+    need postgresql has_postgres
+    need default-jdk-headless has_jdk
+    need maven has mvn
+    need nodejs has node
+    need npm has npm
+    need "python3 python3-venv" python3 -c 'import ensurepip, venv'
+fi
+if [ "${1:-}" = test ]; then
+    need prometheus has promtool
+    need openssl has openssl
+    need kcat has kcat
+fi
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 
 [ -n "$missing" ] || exit 0

@@ -5,6 +5,7 @@ mod contract;
 mod deploy;
 mod face;
 mod flow;
+mod guides;
 mod isolation;
 mod login;
 mod majors;

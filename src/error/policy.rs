@@ -73,7 +73,7 @@ kinds! {
     Protocol, "protocol", Halt, "nothing was confirmed; report this with the position, and check what sits between the connector and Postgres";
 
     /// The publication is missing.
-    PublicationMissing, "publication-missing", Halt, "create the publication (the message has the SQL), then restart the connector";
+    PublicationMissing, "publication-missing", Halt, "create the publication (the message has the SQL), or name one that is old enough, then restart the connector";
     /// The publication does not send what the rules need.
     PublicationMismatch, "publication-mismatch", Halt, "alter the publication or the rules so that they agree (the message has the SQL), then restart the connector";
     /// A table has no replica identity, or one that lacks what a rule needs.

