@@ -58,10 +58,11 @@ pub(super) fn rust() -> Result<Command> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--locked", "--profile", "ci", "--features", "faults", "--example", "consumer"]);
     // What Cargo tells a test about its package, build scripts would take for a change of theirs, and compile anew.
-    let told = std::env::vars_os().map(|(name, _)| name);
-    let told =
-        told.filter(|name| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of| name.to_string_lossy().starts_with(of)));
-    told.for_each(|name| drop(cargo.env_remove(name)));
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of| name.to_string_lossy().starts_with(of)) {
+            cargo.env_remove(name);
+        }
+    }
     run(cargo.arg("--target-dir").arg(target).current_dir(env!("CARGO_MANIFEST_DIR")))?;
     Ok(Command::new(target.join("ci/examples/consumer")))
 }
