@@ -21,7 +21,7 @@ pub fn grants(plan: &Plan, source: &SourceSection) -> Result<String> {
     let publication = create_publication_sql(&source.publication, &tables);
     let create_publication = if_missing("pg_publication", "pubname", &source.publication, &publication);
     Ok(format!(
-        "-- What connector {connector} needs in database {database}. As owner of the tables, or superuser:
+        "-- What connector {connector} needs in database {database}. As superuser, or one who owns the tables and may create roles:
 --   walwright grants {connector} | psql --set ON_ERROR_STOP=1 --dbname {database}
 -- Then set the role's password, in psql: \\password {role}
 -- and let it in (pg_hba.conf): hostssl {database} {role} <address of walwright> scram-sha-256
@@ -32,8 +32,8 @@ pub fn grants(plan: &Plan, source: &SourceSection) -> Result<String> {
 ALTER ROLE {role} LOGIN REPLICATION;
 GRANT CONNECT ON DATABASE {quoted_database} TO {role};
 
--- Neither USAGE nor SELECT: changes come by the right to replicate. Only the owner of the tables can publish them, and
--- the publication stays his.
+-- Neither USAGE nor SELECT: changes come by the right to replicate. Only the owner of the tables can publish them, with
+-- the right to CREATE in the database, and the publication stays his.
 {create_publication}
 "
     ))
