@@ -21,7 +21,8 @@ pub fn grants(plan: &Plan, source: &SourceSection) -> Result<String> {
     let publication = create_publication_sql(&source.publication, &tables);
     let create_publication = if_missing("pg_publication", "pubname", &source.publication, &publication);
     Ok(format!(
-        "-- What connector {connector} needs in database {database}. As superuser, or one who owns the tables and may create roles:
+        "-- What connector {connector} needs in database {database}. As superuser; from 16 on also who has
+-- CREATEROLE and REPLICATION and owns the tables:
 --   walwright grants {connector} | psql --set ON_ERROR_STOP=1 --dbname {database}
 -- Then set the role's password, in psql: \\password {role}
 -- and let it in (pg_hba.conf): hostssl {database} {role} <address of walwright> scram-sha-256

@@ -88,7 +88,7 @@ impl Source {
     }
 
     pub(super) fn drop_slot(&mut self) -> Result<()> {
-        tracing::warn!(slot = self.settings.slot, "dropping the lost slot");
+        tracing::warn!(slot = self.settings.slot, "dropping the slot");
         self.replication.drop_slot(&self.settings.slot)
     }
 

@@ -1,7 +1,8 @@
 //! Reads topics of Walwright and prints a line of JSON for each event and each tombstone:
 //! `cargo run --release --example consumer -- BROKERS REGISTRY GROUP TOPIC...`
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use apache_avro::reader::datum::GenericDatumReader;
@@ -76,11 +77,13 @@ impl Recent {
 fn decode(value: &[u8], registry: &str, schemas: &mut HashMap<u32, Schema>) -> Result<Json> {
     let Some(([0, id @ ..], mut datum)) = value.split_first_chunk::<5>() else { return Err("no schema id".into()) };
     let id = u32::from_be_bytes(*id);
-    if !schemas.contains_key(&id) {
-        let answer: Json = ureq::get(format!("{registry}/schemas/ids/{id}")).call()?.body_mut().read_json()?;
-        schemas.insert(id, Schema::parse_str(answer["schema"].as_str().ok_or("no schema")?)?);
-    }
-    let schema = &schemas[&id];
+    let schema = match schemas.entry(id) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(unknown) => {
+            let answer: Json = ureq::get(format!("{registry}/schemas/ids/{id}")).call()?.body_mut().read_json()?;
+            unknown.insert(Schema::parse_str(answer["schema"].as_str().ok_or("no schema")?)?)
+        }
+    };
     as_json(GenericDatumReader::builder(schema).build()?.read_value(&mut datum)?, schema)
 }
 
