@@ -26,7 +26,7 @@ fi
 
 rm -rf "$out"
 mkdir -p "$out/$name/completions"
-cp -R "$binary" LICENSE README.md CHANGELOG.md docs "$out/$name"
+cp -R "$binary" LICENSE README.md CHANGELOG.md docs examples "$out/$name"
 mkdir "$out/$name/deploy"
 cp -R deploy/systemd deploy/kubernetes deploy/prometheus deploy/grafana "$out/$name/deploy"
 "$binary" man "$out/$name/man1"

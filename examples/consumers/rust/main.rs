@@ -17,9 +17,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [brokers, registry, group, topics @ ..] = &arguments[..] else {
-        return Err("BROKERS REGISTRY GROUP TOPIC...".into());
-    };
+    let [brokers, registry, group, topics @ ..] = &arguments[..] else { return Err("wrong arguments".into()) };
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("group.id", group)
@@ -44,8 +42,8 @@ fn main() -> Result<()> {
 /// What is to be done with an event; a tombstone has no value and says that its key is gone.
 fn handle(message: &BorrowedMessage<'_>, registry: &str, schemas: &mut HashMap<u32, Schema>) -> Result<()> {
     let value = message.payload().map(|value| decode(value, registry, schemas)).transpose()?;
-    let (key, kind) = (std::str::from_utf8(message.key().unwrap_or_default())?, header(message, "ce_type")?);
-    let id = header(message, "ce_id")?;
+    let key = std::str::from_utf8(message.key().unwrap_or_default())?;
+    let (id, kind) = (header(message, "ce_id")?, header(message, "ce_type")?);
     println!("{}", json!({ "topic": message.topic(), "key": key, "id": id, "type": kind, "value": value }));
     Ok(())
 }
@@ -55,8 +53,7 @@ fn header(message: &BorrowedMessage<'_>, name: &str) -> Result<String> {
     Ok(String::from_utf8(found.and_then(|header| header.value).ok_or(format!("no header {name}"))?.to_vec())?)
 }
 
-/// The ids that came last. They end with the process: where a restart must not repeat an effect, keep the id with the
-/// result instead, for example as a unique key of the table that is written.
+/// The ids that came last. Where a restart must not repeat an effect, keep the id with the result instead: a unique key.
 #[derive(Default)]
 struct Recent(HashSet<String>, VecDeque<String>);
 
@@ -76,12 +73,12 @@ impl Recent {
 /// Confluent's wire format: a zero byte, the schema's id in four bytes, then the record.
 fn decode(value: &[u8], registry: &str, schemas: &mut HashMap<u32, Schema>) -> Result<Json> {
     let Some(([0, id @ ..], mut datum)) = value.split_first_chunk::<5>() else { return Err("no schema id".into()) };
-    let id = u32::from_be_bytes(*id);
-    let schema = match schemas.entry(id) {
+    let schema = match schemas.entry(u32::from_be_bytes(*id)) {
         Entry::Occupied(known) => known.into_mut(),
-        Entry::Vacant(unknown) => {
-            let answer: Json = ureq::get(format!("{registry}/schemas/ids/{id}")).call()?.body_mut().read_json()?;
-            unknown.insert(Schema::parse_str(answer["schema"].as_str().ok_or("no schema")?)?)
+        Entry::Vacant(new) => {
+            let url = format!("{registry}/schemas/ids/{}", new.key());
+            let answer: Json = ureq::get(url).call()?.body_mut().read_json()?;
+            new.insert(Schema::parse_str(answer["schema"].as_str().ok_or("no schema")?)?)
         }
     };
     as_json(GenericDatumReader::builder(schema).build()?.read_value(&mut datum)?, schema)
@@ -98,7 +95,6 @@ fn as_json(value: Value, schema: &Schema) -> Result<Json> {
         (Value::Decimal(number), Schema::Decimal(decimal)) => {
             json!(BigDecimal::new(number.into(), decimal.scale.try_into()?).to_string())
         }
-        // Microseconds since 1970, days, text, numbers.
         (value, _) => Json::try_from(value)?,
     })
 }
