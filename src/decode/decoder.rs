@@ -7,7 +7,7 @@ use super::reader::Reader;
 use super::relations::{self, Relations};
 use super::tuple;
 use crate::error::{Error, Result};
-use crate::model::{Change, Operation, Relation, Row, Slot};
+use crate::model::{Change, Operation, Relation, ReplicaIdentity, Row, Slot};
 
 /// Decodes one replication stream. A new connection may keep it: the server describes each table again.
 #[derive(Debug, Default)]
@@ -33,6 +33,13 @@ impl Decoder {
     /// Columns keep their number and order; a relation with another OID is ignored.
     pub fn set_relation(&mut self, index: usize, relation: Relation) {
         self.relations.set(index, relation);
+    }
+
+    /// To be asked before each message is decoded. Some: a row of a partition comes under the name of the table with
+    /// this index, and the partition's replica identity is narrower: the table has a new version, to be compiled again.
+    #[inline]
+    pub fn narrowed(&mut self, body: &[u8]) -> Option<usize> {
+        self.relations.narrowed(body)
     }
 
     /// Decodes the body of one message (of an XLogData, after its header). An error is of kind `Protocol`: the bytes
@@ -69,6 +76,9 @@ impl Decoder {
         reader.name("Update");
         let (relation, table) = find(&mut self.relations, &mut reader)?;
         let has_old = match reader.u8()? {
+            b'N' if table.identity == ReplicaIdentity::Full => {
+                return Err(reader.fault("no old row of a table with REPLICA IDENTITY FULL"));
+            }
             b'N' => false,
             mark => {
                 read_old(&mut reader, mark, table, &mut self.old)?;
@@ -132,6 +142,8 @@ fn undescribed(reader: &Reader<'_>, oid: u32) -> Error {
 fn read_old(reader: &mut Reader<'_>, mark: u8, table: &Relation, slots: &mut Vec<Slot>) -> Result<()> {
     match mark {
         b'K' => tuple::read_key(reader, table, slots),
+        // The mark is the table's, the row its partition's.
+        b'O' if table.identity == ReplicaIdentity::Partial => tuple::read_key(reader, table, slots),
         b'O' => tuple::read_row(reader, table, slots),
         _ => Err(reader.fault("a row of unknown kind")),
     }

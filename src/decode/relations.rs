@@ -14,6 +14,10 @@ pub(super) struct Relations {
     /// OID and index, sorted by OID.
     by_oid: Vec<(u32, usize)>,
     last: Option<(u32, usize)>,
+    /// The table that was described last, until a row says under which table's name it comes.
+    described: Option<usize>,
+    /// Tables that are published for their partitions, each with one of those.
+    partitions: Vec<(usize, usize)>,
 }
 
 impl Relations {
@@ -34,6 +38,61 @@ impl Relations {
 
     /// Makes this the current version of its table and returns the table's index.
     pub(super) fn put(&mut self, relation: Relation) -> usize {
+        let index = self.place(relation);
+        self.described = Some(index);
+        self.narrow(index);
+        index
+    }
+
+    /// Before each message: with `publish_via_partition_root` the server describes the root, then the partition, and a
+    /// row comes as the root's (pgoutput.c, `maybe_send_schema`). What the row holds of the old one follows the
+    /// partition's replica identity. Some: this table's identity has become narrower by that.
+    #[inline]
+    pub(super) fn narrowed(&mut self, body: &[u8]) -> Option<usize> {
+        let partition = self.described?;
+        self.attach(partition, body)
+    }
+
+    #[cold]
+    fn attach(&mut self, partition: usize, body: &[u8]) -> Option<usize> {
+        let mut reader = Reader::new(body);
+        let tag = reader.u8().ok()?;
+        if matches!(tag, b'R' | b'Y') {
+            return None;
+        }
+        self.described = None;
+        if !matches!(tag, b'I' | b'U' | b'D') {
+            return None;
+        }
+        let table = self.index(reader.u32().ok()?)?;
+        if table == partition || self.partitions.contains(&(table, partition)) {
+            return None;
+        }
+        self.partitions.push((table, partition));
+        self.narrow(table).then_some(table)
+    }
+
+    /// Leaves a table the identity that its partitions have too; true where that is less than its own.
+    fn narrow(&mut self, index: usize) -> bool {
+        let Some(mut table) = self.get(index).map(|table| Relation::clone(table)) else { return false };
+        let partitions = self.partitions.iter().filter(|(of, _)| *of == index);
+        let partitions: Vec<&Arc<Relation>> = partitions.filter_map(|(_, partition)| self.get(*partition)).collect();
+        let sent = |name: &str| {
+            let has = |partition: &Relation| partition.columns.iter().any(|of| of.in_identity && of.name == name);
+            partitions.iter().all(|partition| has(partition))
+        };
+        let mut narrower = false;
+        for column in table.columns.iter_mut().filter(|column| column.in_identity && !sent(&column.name)) {
+            (column.in_identity, column.in_key, narrower) = (false, false, true);
+        }
+        if narrower {
+            table.identity = ReplicaIdentity::Partial;
+            self.set(index, table);
+        }
+        narrower
+    }
+
+    fn place(&mut self, relation: Relation) -> usize {
         let oid = relation.oid;
         match self.by_oid.binary_search_by_key(&oid, |(known, _)| *known) {
             Ok(_) => {

@@ -57,7 +57,7 @@ impl EventProgram {
     /// Appends the record's key. After an error `out` is as it was.
     ///
     /// # Errors
-    /// Facts about the row: `NullValue`, `OldRowMissing`, `UnchangedToast`, `UnlistedCode`, `ValueOutOfRange`; `Protocol`
+    /// Facts about the row: `NullValue`, `UnchangedToast`, `UnlistedCode`, `ValueOutOfRange`; `Protocol`
     /// where bytes are not of the column's type.
     pub fn key(&self, change: &Change<'_>, out: &mut Vec<u8>) -> Result<()> {
         self.key.write(change, out).map_err(|failure| failure.error(&self.at))

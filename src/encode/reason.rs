@@ -26,10 +26,9 @@ impl Reason {
         match self {
             Reason::Null => Kind::NullValue,
             Reason::Unchanged => Kind::UnchangedToast,
-            Reason::Absent => Kind::OldRowMissing,
             Reason::Unlisted => Kind::UnlistedCode,
             Reason::OutOfRange(_) => Kind::ValueOutOfRange,
-            Reason::Malformed | Reason::NotBinary => Kind::Protocol,
+            Reason::Absent | Reason::Malformed | Reason::NotBinary => Kind::Protocol,
         }
     }
 

@@ -108,8 +108,6 @@ kinds! {
     UnlistedCode, "unlisted-code", Halt, "add the code to the rule's map, then restart the connector";
     /// An update did not resend a TOASTed value that a rule needs.
     UnchangedToast, "unchanged-toast", Halt, "ALTER TABLE .. REPLICA IDENTITY FULL on the table, so that updates carry the value";
-    /// A rule needs the old row and the server did not send it.
-    OldRowMissing, "old-row-missing", Halt, "ALTER TABLE .. REPLICA IDENTITY FULL on the table, so that changes carry the old row";
     /// A change that policy says must not happen unmapped (`truncate = \"halt\"`, `unmatched = \"halt\"`, `new_columns = \"halt\"`).
     Unmapped, "unmapped", Halt, "add a rule for the change, or set the named policy to filter or warn, then restart the connector";
 

@@ -117,7 +117,8 @@ impl TableRules {
     }
 
     /// Decides which records `change` yields; `yields` is overwritten. An error is a change that a policy says must not
-    /// happen (`Unmapped`), or one that lacks a value which a condition needs (`OldRowMissing`, `UnchangedToast`).
+    /// happen (`Unmapped`), or one that lacks a value which a condition needs (`UnchangedToast`; `Protocol`, where it
+    /// was the server's to send).
     pub fn route(&self, change: &Change<'_>, yields: &mut Yields) -> Result<Routed> {
         yields.tombstones.clear();
         yields.events.clear();
@@ -167,7 +168,7 @@ impl TableRules {
     fn missing(&self, missing: Missing) -> Error {
         let column = self.columns.get(missing.column).cloned().unwrap_or_default();
         let (kind, detail) = match missing.cause {
-            Cause::NotSent => (Kind::OldRowMissing, format!("a rule needs {column} of a row that was not sent")),
+            Cause::NotSent => (Kind::Protocol, format!("a rule needs {column} of a row that was not sent")),
             Cause::Toast => {
                 (Kind::UnchangedToast, format!("a rule needs {column}, which the update did not change nor send again"))
             }

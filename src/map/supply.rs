@@ -112,5 +112,11 @@ fn full(relation: &Relation) -> String {
         if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
     };
     let (schema, table) = (quoted(&relation.name.schema), quoted(&relation.name.table));
-    format!("ALTER TABLE {schema}.{table} REPLICA IDENTITY FULL sends all of them")
+    match relation.identity {
+        ReplicaIdentity::Partial => format!(
+            "not all partitions of {schema}.{table} have its identity: ALTER TABLE <partition> REPLICA IDENTITY FULL sends all \
+             of them"
+        ),
+        _ => format!("ALTER TABLE {schema}.{table} REPLICA IDENTITY FULL sends all of them"),
+    }
 }

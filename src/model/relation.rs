@@ -33,6 +33,9 @@ pub enum ReplicaIdentity {
     Nothing,
     Full,
     Index,
+    /// Not in the catalog: of a table that is published for its partitions, of which one has a narrower identity than the
+    /// table. What all of them have is left.
+    Partial,
 }
 
 /// One version of a table, valid from its Relation message to the next one for the same OID.

@@ -134,6 +134,9 @@ impl Assembler {
 
     /// One pgoutput message. Finished units go into `sink`; its error ends the session.
     pub(super) fn message(&mut self, body: &[u8], sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
+        if let Some(index) = self.decoder.narrowed(body) {
+            self.relations.define(index, &mut self.decoder)?;
+        }
         match self.decoder.decode(body)? {
             Message::Row { relation, change } => {
                 faults::pass(Failpoint::RowReceived);

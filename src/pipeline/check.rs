@@ -179,7 +179,9 @@ fn identity(plan: &Plan, table: &CatalogTable) -> Option<Error> {
         [Operation::Update, Operation::Rekey, Operation::Delete].iter().any(|operation| needs.contains(operation));
     let lacking = match table.identity {
         ReplicaIdentity::Nothing => true,
-        ReplicaIdentity::Default | ReplicaIdentity::Index => !table.columns.iter().any(|column| column.in_identity),
+        ReplicaIdentity::Default | ReplicaIdentity::Index | ReplicaIdentity::Partial => {
+            !table.columns.iter().any(|column| column.in_identity)
+        }
         ReplicaIdentity::Full => false,
     };
     (needed && lacking).then(|| {

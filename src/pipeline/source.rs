@@ -144,7 +144,9 @@ pub(super) fn enrich(handle: Handle, sql: Arc<Sql>) -> Enrich {
         let types = handle.block_on(catalog::resolve_types(&sql, &unknown))?;
         let primary_key = match relation.identity {
             ReplicaIdentity::Full => Some(handle.block_on(catalog::primary_key(&sql, relation.oid))?),
-            ReplicaIdentity::Default | ReplicaIdentity::Index | ReplicaIdentity::Nothing => None,
+            ReplicaIdentity::Default | ReplicaIdentity::Index | ReplicaIdentity::Nothing | ReplicaIdentity::Partial => {
+                None
+            }
         };
         for column in &mut relation.columns {
             let builtin = ColumnType::builtin(column.type_oid, column.modifier);

@@ -81,16 +81,21 @@ SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relispartitio
 
 /// An index counts as a key as it does for the server (relcache.c, `RelationGetIndexList`): valid and not deferrable.
 /// A value is stored out of line only where there is a TOAST table (a partitioned table's leaves have them), and only if
-/// it is longer than the pointer that would replace it (24 bytes), which a short varchar never is.
+/// it is longer than the pointer that would replace it (24 bytes), which a short varchar never is. What of a partitioned
+/// table's old rows is sent is decided by each partition's own replica identity.
 const COLUMNS: &str = "
 SELECT a.attrelid, a.attname::text, a.atttypid, a.atttypmod,
        a.attnotnull OR t.typnotnull,
        a.attgenerated <> '',
        a.attlen = -1 AND a.attstorage IN ('x', 'e') AND (c.reltoastrelid <> 0 OR c.relkind = 'p')
          AND NOT (a.atttypid IN (1042, 1043) AND a.atttypmod BETWEEN 5 AND 9),
-       c.relreplident = 'f' OR EXISTS (SELECT FROM pg_index i
-         WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate AND a.attnum = ANY (i.indkey::int2[])
-           AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident)),
+       NOT EXISTS (SELECT FROM (SELECT c.oid UNION
+                                SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf AND c.relkind = 'p') p
+         JOIN pg_class t ON t.oid = p.oid
+         WHERE t.relreplident <> 'f' AND NOT EXISTS (SELECT FROM pg_index i
+           JOIN pg_attribute k ON k.attrelid = t.oid AND k.attnum = ANY (i.indkey::int2[]) AND k.attname = a.attname
+           WHERE i.indrelid = t.oid AND i.indisvalid AND i.indimmediate
+             AND (t.relreplident = 'd' AND i.indisprimary OR t.relreplident = 'i' AND i.indisreplident))),
        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND a.attnum = ANY (i.indkey::int2[]))
   FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
  WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped
@@ -113,6 +118,11 @@ pub async fn tables(sql: &Sql, names: &[TableName]) -> Result<Vec<CatalogTable>>
         let oid: u32 = column(row, 0)?;
         let owner = tables.iter_mut().find(|table| table.oid == oid);
         owner.into_iter().try_for_each(|table| table_column(row, &types).map(|column| table.columns.push(column)))?;
+    }
+    for table in &mut tables {
+        if table.identity == ReplicaIdentity::Full && !table.columns.iter().all(|column| column.in_identity) {
+            table.identity = ReplicaIdentity::Partial;
+        }
     }
     Ok(tables)
 }

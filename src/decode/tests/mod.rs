@@ -5,6 +5,7 @@
 mod captured;
 mod golden;
 mod hostile;
+mod partitions;
 
 use super::*;
 use crate::model::{Datum, Row};

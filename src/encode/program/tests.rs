@@ -157,7 +157,7 @@ fn what_was_not_sent_is_an_error_of_its_own() {
             Kind::UnchangedToast,
             "was left unchanged by the update and was not sent again",
         ),
-        (Datum::Null, Datum::Absent, Kind::OldRowMissing, "was not sent with the change"),
+        (Datum::Null, Datum::Absent, Kind::Protocol, "was not sent with the change"),
         (Datum::Null, Datum::Null, Kind::NullValue, "is NULL, and it takes no null"),
     ] {
         let (old, new) = (OwnedRow::new(&[ID, old]), OwnedRow::new(&[ID, new]));

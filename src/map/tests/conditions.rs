@@ -260,12 +260,12 @@ fn an_old_row_that_was_not_sent_is_an_error_and_no_guess() {
     let relation = full(orders());
     for old in [None, Some(&[t("1"), Absent, Absent][..])] {
         let error = fires(&relation, Operation::Delete, "old.status == 'NEW'", old, None).unwrap_err();
-        assert_eq!(error.kind(), Kind::OldRowMissing);
+        assert_eq!(error.kind(), Kind::Protocol);
     }
     let error = fires(&relation, Operation::Update, "old.status != 'PAID'", Some(&[t("1"), Absent, Null]), Some(&row));
     assert_eq!(
         error.unwrap_err().to_string(),
-        "old-row-missing: a rule needs status of a row that was not sent (table public.orders, column status, contract \
+        "protocol: a rule needs status of a row that was not sent (table public.orders, column status, contract \
          oms/E/v1)"
     );
 }

@@ -63,7 +63,7 @@ fn a_rekey_is_a_difference_of_values_in_the_key() {
     assert_eq!(of(&OTHER_KEY, &ROW).unwrap(), Rekey);
     assert_eq!(of(&KEY, &with_key(Datum::Unchanged)).unwrap(), Update, "a key out of line that stayed");
     assert_eq!(of(&KEY, &with_key(t("1.0"))).unwrap(), Rekey, "equal numbers, yet another key on the topic");
-    assert_eq!(of(&[Datum::Absent; 3], &ROW).unwrap_err().kind(), Kind::OldRowMissing);
+    assert_eq!(of(&[Datum::Absent; 3], &ROW).unwrap_err().kind(), Kind::Protocol);
 }
 
 #[test]
