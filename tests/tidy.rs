@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use walwright::error::Kind;
+
 /// What a top-level module may import of the crate. A stage imports only the vocabulary; `pipeline` alone sees two stages.
 /// `faults`, which is empty in a release, everybody may.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
@@ -234,6 +236,23 @@ fn test_exists(root: &Path, name: &str) -> bool {
     let texts =
         [file.with_extension("rs"), file.join("mod.rs")].map(|path| fs::read_to_string(path).unwrap_or_default());
     texts.iter().any(|text| text.contains(&format!("\nfn {function}() -> Result<()>")))
+}
+
+/// Each kind of error is brought about on real servers somewhere, and what is said is compared from its first word on.
+#[test]
+fn every_kind_of_error_is_compared_with_its_text() {
+    let tests: Vec<String> = sources("tests").into_iter().map(|(_, text)| text).collect();
+    let assertions: Vec<&str> = tests
+        .iter()
+        .flat_map(|text| text.split("assert_eq!(").skip(1))
+        .filter_map(|rest| rest.split(");\n").next())
+        .collect();
+    let compared = |kind: &Kind| {
+        let begins = [format!("\"{kind}: "), format!("\"error: {kind}: ")];
+        assertions.iter().any(|assertion| begins.iter().any(|begin| assertion.contains(begin)))
+    };
+    let missing: Vec<_> = Kind::ALL.iter().filter(|kind| !compared(kind)).collect();
+    assert!(missing.is_empty(), "no test compares the text of {missing:?}");
 }
 
 /// `rustc` on the file that refuses it, with the feature and debug assertions on or off; true where it compiles.

@@ -41,9 +41,6 @@ impl Front {
     }
 }
 
-const NO_LOGIN: &str = "registry-authorization: looking up the schema of subject NAME.orders-shop.OrderPlaced: the registry \
-                        refused the credentials (401) (connector NAME, contract shop/OrderPlaced/v1)";
-
 #[test]
 fn a_user_with_a_password_that_changes() -> Result<()> {
     // wal:p@ss
@@ -57,7 +54,11 @@ fn a_user_with_a_password_that_changes() -> Result<()> {
     // wal:rotated
     front.want("authorization: Basic d2FsOnJvdGF0ZWQ=");
     let mut daemon = scene.launch()?;
-    assert_eq!(scene.cause(&mut daemon, "registry-authorization", "retrying")?, NO_LOGIN);
+    assert_eq!(
+        scene.cause(&mut daemon, "registry-authorization", "retrying")?,
+        "registry-authorization: looking up the schema of subject NAME.orders-shop.OrderPlaced: the registry refused the \
+         credentials (401) (connector NAME, contract shop/OrderPlaced/v1)"
+    );
     scene.write("registry_password", "rotated")?;
     daemon.wait_ready(WITHIN)?;
     scene.insert(1, 2)?;

@@ -39,6 +39,19 @@ fn a_topic_that_is_missing() -> Result<()> {
 }
 
 #[test]
+fn a_checkpoint_topic_of_two_partitions() -> Result<()> {
+    let scene = Scene::new("twoparts")?;
+    let store = scene.store();
+    Stack::shared()?.kafka.create_topic(store.topic(), 2, &[("cleanup.policy", "compact")])?;
+    scene.push()?;
+    assert_eq!(
+        scene.halts("kafka-setting")?,
+        "kafka-setting: checkpoint topic NAME.walwright.checkpoint.NAME has 2 partitions, it must have 1 (connector NAME, topic NAME.walwright.checkpoint.NAME)"
+    );
+    Ok(())
+}
+
+#[test]
 fn more_replicas_than_brokers_are_waited_for() -> Result<()> {
     let scene = Scene::new("replicas")?;
     scene.connector("replication = 1", "replication = 2")?;

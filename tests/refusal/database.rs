@@ -63,6 +63,49 @@ fn unknown_database() -> Result<()> {
 }
 
 #[test]
+fn no_connection_is_left() -> Result<()> {
+    let scene = Scene::new("limit")?;
+    scene.sql()?.batch(&format!("ALTER ROLE {} CONNECTION LIMIT 0", scene.name))?;
+    assert_eq!(
+        retries(&scene, "postgres-exhausted")?,
+        "postgres-exhausted: the server said: too many connections for role \"NAME\" (connector NAME)"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_database_that_takes_no_connections() -> Result<()> {
+    let (scene, other) = (Scene::new("closed")?, Scene::new("open")?);
+    scene.push()?;
+    scene.unwatched();
+    other.sql()?.batch(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", scene.name))?;
+    let cause = scene.halts("postgres-refused")?;
+    other.sql()?.batch(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", scene.name))?;
+    assert_eq!(
+        cause,
+        "postgres-refused: the server said: database \"NAME\" is not currently accepting connections (connector NAME)"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_stream_that_is_garbled() -> Result<()> {
+    let scene = Scene::new("garbled")?;
+    let proxy = scene.through_proxy()?;
+    let mut daemon = scene.open()?;
+    scene.insert(1, 1)?;
+    scene.read("orders", 1)?;
+    proxy.garble(b"b\0\0\0\x06PLACED", b"?\0\0\0\x06PLACED");
+    scene.insert(2, 2)?;
+    assert_eq!(
+        scene.cause(&mut daemon, "protocol", "halted")?,
+        "protocol: pgoutput Insert message: a column of unknown kind at byte 22 of 50 (connector NAME)"
+    );
+    assert_eq!(scene.read_all("orders")?.len(), 1);
+    scene.watched()
+}
+
+#[test]
 fn nobody_listens() -> Result<()> {
     let stack = Stack::shared()?;
     let scene = Scene::new("noport")?;

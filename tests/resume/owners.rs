@@ -1,6 +1,11 @@
 //! Two daemons for one connector: one publishes, no row is lost or doubled, and nobody is fenced to and fro.
 
+use std::time::Instant;
+
 use rustix::process::Signal;
+use serde_json::Value;
+use walwright::kafka::KafkaClient;
+use walwright::publish::fence;
 
 use crate::support::Result;
 use crate::support::daemon::Daemon;
@@ -92,6 +97,34 @@ fn one_that_was_frozen_gives_way_to_its_successor() -> Result<()> {
     assert!(frozen.terminate(WITHIN)?.success(), "a halted connector stops in good order");
     scene.finish(successor)?;
     scene.exactly(30)
+}
+
+/// A fence without a takeover record: a coordinator that gave the producer up, or somebody with the same ids.
+#[test]
+fn one_that_was_fenced_by_nobody_goes_on_by_itself() -> Result<()> {
+    let scene = Scene::new("fenced")?;
+    let mut daemon = scene.open()?;
+    scene.insert(1, 10)?;
+    scene.read("orders", 10)?;
+    let (client, end) = (KafkaClient::new(scene.brokers()), Instant::now() + WITHIN);
+    drop(fence(&client, "walwright", &scene.name, 60_000, end).map_err(|error| error.chain())?);
+    scene.insert(11, 11)?;
+    daemon.wait_log("kafka-transaction: ", WITHIN)?;
+    let log = daemon.log()?;
+    let retried = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let retried = retried.filter(|line| line["message"] == "connector retries").map(|line| line["error"].clone());
+    assert_eq!(
+        retried.map(|error| scene.masked(error.as_str().unwrap_or_default())).collect::<Vec<_>>(),
+        [
+            "kafka-transaction: a record for topic NAME.orders was not delivered: Message production error: PurgeQueue (Local: \
+          Purged in queue) (connector NAME, topic NAME.orders)"
+        ]
+    );
+    daemon.wait_ready(WITHIN)?;
+    scene.insert(12, 20)?;
+    scene.read("orders", 20)?;
+    scene.finish(daemon)?;
+    scene.exactly(20)
 }
 
 #[test]

@@ -17,7 +17,11 @@ pub(crate) struct Proxy {
     connections: Arc<AtomicUsize>,
     /// So many of the first connections are a black hole.
     swallowed: Arc<AtomicUsize>,
+    garbled: Arc<Mutex<Option<Garbled>>>,
 }
+
+/// Bytes of the server that arrive as others, as many.
+type Garbled = (&'static [u8], &'static [u8]);
 
 /// A silence that comes over a connection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,9 +42,10 @@ impl Proxy {
             stall: Arc::default(),
             connections: Arc::default(),
             swallowed: Arc::default(),
+            garbled: Arc::default(),
         };
         let (stall, connections) = (Arc::clone(&proxy.stall), Arc::clone(&proxy.connections));
-        let swallowed = Arc::clone(&proxy.swallowed);
+        let (swallowed, garbled) = (Arc::clone(&proxy.swallowed), Arc::clone(&proxy.garbled));
         in_background(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(to) else { continue };
@@ -49,7 +54,7 @@ impl Proxy {
                 let (alive, gone) = channel::<()>();
                 let stall = Arc::clone(&stall);
                 let number = connections.fetch_add(1, Ordering::SeqCst);
-                let swallowed = Arc::clone(&swallowed);
+                let (swallowed, garbled) = (Arc::clone(&swallowed), Arc::clone(&garbled));
                 let passes = move || number >= swallowed.load(Ordering::SeqCst);
                 let passes_back = passes.clone();
                 in_background(move || {
@@ -58,8 +63,9 @@ impl Proxy {
                 });
                 let (mut passed, mut stalled) = (0, false);
                 in_background(move || {
-                    forward(server, client, |count| {
-                        passed += count;
+                    forward(server, client, |bytes| {
+                        passed += bytes.len();
+                        garble(bytes, *garbled.lock().unwrap_or_else(PoisonError::into_inner));
                         if !stalled && let Some(lasting) = due(&stall, passed) {
                             stalled = true;
                             let _gone_or_over = gone.recv_timeout(lasting);
@@ -82,6 +88,12 @@ impl Proxy {
         *self.stall.lock().unwrap_or_else(PoisonError::into_inner) = Stall { after, lasting, connections };
     }
 
+    /// From now on these bytes of the server arrive as those, where they come in one piece.
+    pub(crate) fn garble(&self, from: &'static [u8], to: &'static [u8]) {
+        assert_eq!(from.len(), to.len());
+        *self.garbled.lock().unwrap_or_else(PoisonError::into_inner) = Some((from, to));
+    }
+
     /// The connections there are become a black hole: what either side says is received and goes nowhere. Later ones pass.
     pub(crate) fn swallow(&self) {
         self.swallowed.store(self.connections.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -98,16 +110,23 @@ fn due(stall: &Mutex<Stall>, passed: usize) -> Option<Duration> {
     Some(stall.lasting)
 }
 
+fn garble(bytes: &mut [u8], garbled: Option<Garbled>) {
+    let Some((from, to)) = garbled else { return };
+    while let Some(at) = bytes.windows(from.len()).position(|window| window == from) {
+        bytes[at..at + to.len()].copy_from_slice(to);
+    }
+}
+
 /// Copies what `passes` until one side ends, then ends both.
-fn forward(mut from: TcpStream, mut to: TcpStream, mut passes: impl FnMut(usize) -> bool) {
+fn forward(mut from: TcpStream, mut to: TcpStream, mut passes: impl FnMut(&mut [u8]) -> bool) {
     let mut buffer = vec![0; 1 << 14];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        if passes(count) && to.write_all(&buffer[..count]).is_err() {
+        if passes(&mut buffer[..count]) && to.write_all(&buffer[..count]).is_err() {
             break;
         }
     }
     // The other direction's thread hears of it and ends too; out of a black hole comes no good-bye either.
-    if passes(0) {
+    if passes(&mut []) {
         drop((from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)));
     }
 }
