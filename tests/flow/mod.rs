@@ -1,6 +1,6 @@
 //! From committed rows to records: values, rules, transactions, and what a source does that changes nothing.
 
-mod partitions;
+pub(crate) mod partitions;
 mod publish;
 mod quiet;
 mod readiness;

@@ -4,7 +4,7 @@ mod failover;
 
 use std::time::Duration;
 
-use crate::flow::{rules, values};
+use crate::flow::{partitions, rules, values};
 use crate::support::postgres::{Options, Postgres, Version};
 use crate::support::scene::{Scene, WITHIN};
 use crate::support::stack::Stack;
@@ -41,6 +41,7 @@ fn everything_holds(major: u32) -> Result<()> {
     let scene = |name: &str| Scene::on(&format!("{name}_{major}"), &server, &stack.kafka, stack.registry.url());
     values::every_type_arrives(&scene("values")?).context("values")?;
     rules::every_change_is_accounted_for(&scene("rules")?).context("rules")?;
+    partitions::a_narrower_partition_halts(&scene("partitions")?).context("partitions")?;
     face::shown(&scene("shown")?).context("status and check --live")?;
     publications(major, &scene)?;
     generated_columns(major, &scene)?;
