@@ -4,7 +4,7 @@ use super::connector::Connector;
 use super::programs::ContractIds;
 use crate::connector::KeyKind;
 use crate::contract::Contract;
-use crate::error::{At, Result};
+use crate::error::{At, Kind, Result};
 use crate::registry::SubjectNameStrategy;
 
 /// Ids, and where subscribers find the schemas.
@@ -15,15 +15,33 @@ pub(super) struct Ids {
     pub(super) schema_uris: Vec<String>,
 }
 
-/// Looks all contracts of the plan up (with `register = true`: registers them); the answer is kept, so that the registry may be away later.
+/// Looks all contracts of the plan up (with `register = true`: registers them); the answer is kept, so that the registry
+/// may be away later.
 pub(super) fn ids(connector: &mut Connector) -> Result<Ids> {
     if let Some(known) = &connector.ids {
         return Ok(known.clone());
     }
+    let found = find(connector, connector.process.registry.register)?;
+    connector.ids = Some(found.clone());
+    Ok(found)
+}
+
+/// What a start would find, in words; nothing is registered.
+pub(super) fn outlook(connector: &Connector) -> Result<String> {
+    match find(connector, false) {
+        Ok(found) => Ok(format!("{} contracts are registered", found.schema_uris.len())),
+        Err(error) if error.kind() == Kind::RegistryRefused && connector.process.registry.register => {
+            Ok("the start registers what is missing".to_owned())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn find(connector: &Connector, register: bool) -> Result<Ids> {
     let (plan, registry) = (&connector.plan, &connector.process.registry);
     let client = registry.client()?;
     let id = |subject: &str, contract: &Contract| {
-        let found = match registry.register {
+        let found = match register {
             true => client.register(subject, &contract.schema),
             false => client.lookup(subject, &contract.schema),
         };
@@ -43,6 +61,5 @@ pub(super) fn ids(connector: &mut Connector) -> Result<Ids> {
         };
         found.ids.keys.push(key);
     }
-    connector.ids = Some(found.clone());
     Ok(found)
 }

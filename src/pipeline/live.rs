@@ -40,13 +40,12 @@ pub fn check(process: &Arc<Process>, plan: &Arc<Plan>, source: &SourceSection, h
     let mut findings = Vec::new();
     let mut note = |about: &str, result: Result<String>| findings.push(Finding { about: about.to_owned(), result });
     let connector = Connector::idle(plan.clone(), source.clone(), process.clone(), handle.clone());
-    let mut connector = match connector {
+    let connector = match connector {
         Ok(connector) => connector,
         Err(error) => return vec![Finding { about: "connector".to_owned(), result: Err(error) }],
     };
     let state = kafka(&connector, &mut note);
-    let ids = contracts::ids(&mut connector);
-    note("registry", ids.map(|ids| format!("{} contracts are registered", ids.schema_uris.len())));
+    note("registry", contracts::outlook(&connector));
     database(&connector, state.as_ref(), &mut note);
     findings
 }

@@ -80,6 +80,22 @@ fn expected(host: &str, topic: &str, checkpoint: &str, start: &str) -> String {
     )
 }
 
+/// Looking changes nothing, also where a start would register.
+#[test]
+fn a_look_registers_nothing_and_a_start_does_where_the_file_says_so() -> Result<()> {
+    let scene = Scene::new("registers")?;
+    scene.process("[log]", "register = true\n\n[log]")?;
+    let said = check(&scene)?;
+    assert!(said.contains("ok   NAME registry: the start registers what is missing\n"), "{said}");
+    assert!(scene.complaint(&["schemas", "check", "--live"], 1)?.starts_with("error: registry-refused: "));
+    let daemon = scene.start()?;
+    scene.insert(1, 1)?;
+    scene.read("orders", 1)?;
+    scene.finish(daemon)?;
+    assert!(check(&scene)?.contains("ok   NAME registry: 1 contracts are registered\n"));
+    Ok(())
+}
+
 pub(crate) fn shown(scene: &Scene) -> Result<()> {
     let host: String = scene.sql()?.value("SHOW listen_addresses")?;
     scene.push()?;
