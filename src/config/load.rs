@@ -214,3 +214,5 @@ fn slots(folder: &Path, connectors: &[Connector], faults: &mut Faults) {
         taken.push((name, source));
     }
 }
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@ mod entry;
 mod position;
 mod section;
 mod suggest;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

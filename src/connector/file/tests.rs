@@ -1,3 +1,5 @@
+mod page;
+
 use std::fs;
 use std::path::Path;
 
