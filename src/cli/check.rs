@@ -58,11 +58,12 @@ fn show(connector: &str, finding: &Finding) -> usize {
         }
         Err(error) => {
             println!(
-                "{} {connector} {}: {}\n       {}",
+                "{} {connector} {}: {}\n       {}\n       more: {}",
                 paint("FAIL", "31"),
                 finding.about,
                 error.chain(),
-                error.remedy()
+                error.remedy(),
+                error.more()
             );
             1
         }

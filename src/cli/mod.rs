@@ -5,6 +5,7 @@ mod check;
 mod consent;
 #[macro_use]
 mod exit;
+mod explain;
 mod grants;
 mod logging;
 mod pages;
@@ -34,6 +35,7 @@ const AFTER_HELP: &str = concat!(
   walwright schemas push                        register the contracts
   walwright run                                 run all connectors; SIGHUP reads their files again
   walwright status --json                       where each connector stands, with the daemon up or down
+  walwright explain slot-ahead                  what happened, what is safe, what to do
   walwright accept-gap oms --dry-run            what going on after a lost position would mean
 
 ",
@@ -86,6 +88,8 @@ enum Command {
     AcceptGap(accept_gap::Arguments),
     /// Drop a connector's slot and its state on Kafka; its publication and topics stay.
     Remove(remove::Arguments),
+    /// Say what an error of a kind means: what is safe, and what to do.
+    Explain(explain::Arguments),
     /// Contracts: their versions against each other, and the schema registry.
     #[command(subcommand)]
     Schemas(schemas::Command),
@@ -106,6 +110,10 @@ impl Cli {
             Command::Grants(arguments) => grants::grants(config, &arguments).map(|()| Exit::Done),
             Command::AcceptGap(arguments) => accept_gap::accept_gap(config, &arguments),
             Command::Remove(arguments) => remove::remove(config, &arguments),
+            Command::Explain(arguments) => {
+                explain::explain(&arguments);
+                Ok(Exit::Done)
+            }
             Command::Schemas(command) => schemas::schemas(config, &command).map(|()| Exit::Done),
             Command::Completions(arguments) => {
                 pages::completions(&arguments);
@@ -118,7 +126,7 @@ impl Cli {
 }
 
 fn fail(error: &Error) -> Exit {
-    eprintln!("error: {}\n  what to do: {}", error.chain(), error.remedy());
+    eprintln!("error: {}\n  what to do: {}\n  more: {}", error.chain(), error.remedy(), error.more());
     if error.kind() == Kind::Configuration { Exit::Faults } else { Exit::Failed }
 }
 

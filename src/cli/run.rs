@@ -93,7 +93,7 @@ fn reload(daemon: &Mutex<Daemon>, config: &Path) {
     match config::load_all(config).and_then(|loaded| locked(daemon).reload(loaded, GRACE)) {
         Ok(()) => tracing::info!("reloaded"),
         Err(error) => {
-            tracing::error!(error = %error.chain(), remedy = error.remedy(), "not reloaded: what ran before goes on");
+            tracing::error!(error = %error.chain(), remedy = error.remedy(), more = error.more(), "not reloaded: what ran before goes on");
         }
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use super::{print_json, runtime};
 use crate::config;
 use crate::error::Result;
-use crate::pipeline::live::{self, Status};
+use crate::pipeline::live::{self, Status, Trouble};
 
 /// How to show it.
 #[derive(Debug, Args)]
@@ -39,7 +39,9 @@ pub(super) fn status(config: &Path, arguments: &Arguments) -> Result<()> {
             text(status.retained_bytes),
             status.slot.as_deref().unwrap_or("?")
         );
-        status.errors.iter().for_each(|error| println!("  {error}"));
+        for Trouble { error, more, .. } in &status.errors {
+            println!("  {error}\n    more: {more}");
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod at;
 mod fault;
 mod kafka;
+mod page;
 mod policy;
 mod postgres;
 
@@ -69,6 +70,11 @@ impl Error {
     /// What a person can do about it, one or two sentences.
     pub fn remedy(&self) -> &'static str {
         self.0.kind.remedy()
+    }
+
+    /// The command that says more about errors of this kind.
+    pub fn more(&self) -> &'static str {
+        self.0.kind.more()
     }
 
     /// This error and all beneath it, joined by `: `.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// How long work may wait without a commit before the connector counts as stalled.
 const STALL_AFTER: Duration = Duration::from_secs(20);
@@ -45,9 +45,8 @@ impl Phase {
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    cause: Option<String>,
-    remedy: Option<&'static str>,
-    kind: Option<&'static str>,
+    /// Kind and text of the error, where there is one.
+    failure: Option<(Kind, String)>,
     /// Since when received work has waited for a commit; None when nothing waits.
     waiting_since: Option<Instant>,
 }
@@ -72,11 +71,14 @@ pub struct Report {
     /// What a person can do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<&'static str>,
+    /// The command that says more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more: Option<&'static str>,
 }
 
 impl Default for Health {
     fn default() -> Health {
-        let state = State { phase: Phase::Starting, cause: None, remedy: None, kind: None, waiting_since: None };
+        let state = State { phase: Phase::Starting, failure: None, waiting_since: None };
         Health(Arc::new(Mutex::new(state)))
     }
 }
@@ -88,13 +90,13 @@ impl Health {
 
     /// Enters a phase that has no error: starting, streaming or stopped.
     pub fn enter(&self, phase: Phase) {
-        self.with(|state| *state = State { phase, cause: None, remedy: None, kind: None, waiting_since: None });
+        self.with(|state| *state = State { phase, failure: None, waiting_since: None });
     }
 
     /// Enters `Retrying` or `Halted` with its cause.
     pub fn fail(&self, phase: Phase, error: &Error) {
-        let (cause, remedy, kind) = (Some(error.chain()), Some(error.remedy()), Some(error.kind().name()));
-        self.with(|state| *state = State { phase, cause, remedy, kind, waiting_since: None });
+        let failure = Some((error.kind(), error.chain()));
+        self.with(|state| *state = State { phase, failure, waiting_since: None });
     }
 
     /// Received work waits for a commit (true) or none does (false); called once a batch.
@@ -111,13 +113,17 @@ impl Health {
     pub fn report(&self) -> Report {
         self.with(|state| {
             let stalled = state.waiting_since.is_some_and(|since| since.elapsed() > STALL_AFTER);
-            let cause = match &state.cause {
-                None if stalled => Some("received changes wait for a commit on Kafka".to_owned()),
-                cause => cause.clone(),
-            };
-            let remedy = if stalled { Some("check the brokers and the daemon's log") } else { state.remedy };
             let ready = state.phase == Phase::Streaming && !stalled;
-            Report { ready, state: state.phase, kind: state.kind, cause, remedy }
+            let mut report = Report { ready, state: state.phase, kind: None, cause: None, remedy: None, more: None };
+            if let Some((kind, cause)) = &state.failure {
+                report.kind = Some(kind.name());
+                report.cause = Some(cause.clone());
+                (report.remedy, report.more) = (Some(kind.remedy()), Some(kind.more()));
+            } else if stalled {
+                report.cause = Some("received changes wait for a commit on Kafka".to_owned());
+                report.remedy = Some("check the brokers and the daemon's log");
+            }
+            report
         })
     }
 }
@@ -125,7 +131,6 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
 
     #[test]
     fn only_a_streaming_connector_is_ready() {
@@ -136,6 +141,7 @@ mod tests {
         health.fail(Phase::Retrying, &Error::new(Kind::KafkaUnreachable, "no broker answers"));
         let report = health.report();
         assert_eq!((report.ready, report.kind), (false, Some("kafka-unreachable")));
+        assert_eq!(report.more, Some("walwright explain kafka-unreachable"));
         assert!(report.cause.unwrap().contains("no broker answers") && report.remedy.is_some());
     }
 

@@ -148,13 +148,33 @@ pub struct Status {
     /// WAL bytes that the server keeps for the slot.
     pub retained_bytes: Option<u64>,
     /// What could not be asked.
-    pub errors: Vec<String>,
+    pub errors: Vec<Trouble>,
+}
+
+/// An error as `status` tells it.
+#[derive(Debug, Serialize)]
+pub struct Trouble {
+    /// The error's kind.
+    pub kind: &'static str,
+    /// The error with its causes.
+    pub error: String,
+    /// What a person can do.
+    pub remedy: &'static str,
+    /// The command that says more.
+    pub more: &'static str,
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Trouble {
+        let (kind, remedy, more) = (error.kind().name(), error.remedy(), error.more());
+        Trouble { kind, error: error.chain(), remedy, more }
+    }
 }
 
 /// Asks Kafka and Postgres.
 pub fn status(process: &Process, plan: &Plan, source: &SourceSection, handle: &Handle) -> Status {
     let mut errors = Vec::new();
-    let mut keep = |error: Error| errors.push(error.chain());
+    let mut keep = |error: Error| errors.push(Trouble::from(error));
     let state = checkpoint(process, plan).map_err(&mut keep).unwrap_or_default();
     let database = source.resolve().and_then(|resolved| {
         let settings = settings::source(resolved, &plan.name);

@@ -38,7 +38,7 @@ pub(super) fn supervise(connector: &mut Connector, stop: &Stop) {
                 stop.wait(pause);
             }
             None => {
-                tracing::error!(error = %error.chain(), remedy = error.remedy(), "connector halted");
+                tracing::error!(error = %error.chain(), remedy = error.remedy(), more = error.more(), "connector halted");
                 connector.health().fail(Phase::Halted, &error);
                 while !stop.wait(Duration::from_secs(3600)) {}
                 return;
@@ -86,7 +86,7 @@ impl Retries {
         let text = error.chain();
         if self.logged.as_ref() != Some(&text) {
             let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(error = %text, remedy = error.remedy(), pause_ms, "connector retries");
+            tracing::warn!(error = %text, remedy = error.remedy(), more = error.more(), pause_ms, "connector retries");
             self.logged = Some(text);
         }
     }

@@ -2,12 +2,14 @@
 
 use std::process::{Command, Stdio};
 
+use walwright::error::Kind;
+
 use crate::support::Result;
 use crate::support::daemon::BINARY;
-use crate::support::scene::Scene;
+use crate::support::scene::{Scene, WITHIN};
 
 const COMMANDS: &[&str] =
-    &["run", "check", "status", "grants", "accept-gap", "remove", "schemas", "completions", "man"];
+    &["run", "check", "status", "grants", "accept-gap", "remove", "explain", "schemas", "completions", "man"];
 
 fn said(arguments: &[&str]) -> Result<(Option<i32>, String)> {
     let output = Command::new(BINARY).args(arguments).output()?;
@@ -36,6 +38,41 @@ fn wrong_usage_and_a_missing_file_are_code_2() -> Result<()> {
     let unknown = scene.complaint(&["remove", "nobody"], 2)?;
     assert!(unknown.starts_with("error: configuration: no connector nobody; there is NAME\n"), "{unknown}");
     Ok(())
+}
+
+#[test]
+fn every_kind_of_error_is_explained() -> Result<()> {
+    for kind in Kind::ALL {
+        let expected = format!("{kind}\n\n{}\n", kind.explanation());
+        let arguments: Vec<&str> = kind.more().split(' ').skip(1).collect();
+        assert_eq!(said(&arguments)?, (Some(0), expected));
+    }
+    let (code, all) = said(&["explain"])?;
+    let listed = Kind::ALL.iter().all(|kind| all.contains(&format!("\n{} ", kind.name())));
+    assert!(code == Some(0) && all.starts_with("# Errors\n") && listed, "{all}");
+    let (code, unknown) = said(&["explain", "slot-ahed"])?;
+    assert!(code == Some(2) && unknown.contains("'slot-ahead'"), "{unknown}");
+    Ok(())
+}
+
+/// An error leads to its section wherever it is told: log, `/readyz` (as every test of a cause sees), `status`, `check`.
+#[test]
+fn an_error_leads_to_its_explanation() -> Result<()> {
+    let scene = Scene::new("leads")?;
+    scene.sql()?.batch(&format!("ALTER ROLE {} PASSWORD 'another'", scene.name))?;
+    scene.push()?;
+    let more = "walwright explain postgres-authentication";
+    let told = scene.says(&["status"])?;
+    assert!(told.ends_with(&format!("\n    more: {more}")), "{told}");
+    let all: serde_json::Value = serde_json::from_slice(&scene.command(&["status", "--json"])?.stdout)?;
+    let error = &all[0]["errors"][0];
+    assert_eq!((&error["kind"], &error["more"]), (&"postgres-authentication".into(), &more.into()), "{all}");
+    assert!(error["remedy"].is_string() && error["error"].is_string(), "{all}");
+    let checked = String::from_utf8(scene.command(&["check", "--live"])?.stdout)?;
+    assert!(checked.contains(&format!("\n       more: {more}\n")), "{checked}");
+    let mut daemon = scene.launch()?;
+    scene.cause(&mut daemon, "postgres-authentication", "retrying")?;
+    daemon.wait_log(&format!("\"more\":\"{more}\""), WITHIN)
 }
 
 #[test]

@@ -343,6 +343,7 @@ impl Scene {
         let report =
             daemon.wait_report(&self.name, WITHIN, |report| report["state"] == state && report["kind"] == kind)?;
         assert!(report["remedy"].as_str().is_some_and(|remedy| remedy.len() > 20), "{report}");
+        assert_eq!(report["more"], format!("walwright explain {kind}"));
         Ok(self.masked(report["cause"].as_str().unwrap_or_default()))
     }
 
