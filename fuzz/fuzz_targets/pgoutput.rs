@@ -14,6 +14,7 @@ fuzz_target!(|input: &[u8]| {
         let length = usize::from(u16::from_be_bytes([*high, *low])).min(tail.len());
         let (body, tail) = tail.split_at(length);
         rest = tail;
+        let _changed = decoder.narrowed(body);
         let Ok(Message::Row { relation, change }) = decoder.decode(body) else { continue };
         let rows = change.old.into_iter().chain(change.new);
         let values = rows.flat_map(|row| (0..row.len()).map(move |column| row.get(column)));

@@ -37,7 +37,8 @@ fn of_code(code: RDKafkaErrorCode) -> Kind {
     use RDKafkaErrorCode as Code;
     match code {
         Code::MessageSizeTooLarge | Code::InvalidMessageSize => Kind::RecordTooLarge,
-        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => Kind::TopicMissing,
+        // Not `UnknownPartition`, which is librdkafka's own: the topic is there, its partitions are not known yet.
+        Code::UnknownTopic | Code::UnknownTopicOrPartition => Kind::TopicMissing,
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed
@@ -58,5 +59,18 @@ fn of_code(code: RDKafkaErrorCode) -> Kind {
         | Code::OutOfOrderSequenceNumber
         | Code::UnknownProducerId => Kind::KafkaTransaction,
         _ => Kind::KafkaUnreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A topic that was just created, asked for on a broker that is slow to hear of it.
+    #[test]
+    fn a_partition_that_is_not_known_yet_is_waited_for() {
+        let kind = |code| Error::from(KafkaError::MetadataFetch(code)).kind();
+        assert_eq!(kind(RDKafkaErrorCode::UnknownPartition), Kind::KafkaUnreachable);
+        assert_eq!(kind(RDKafkaErrorCode::UnknownTopicOrPartition), Kind::TopicMissing);
     }
 }

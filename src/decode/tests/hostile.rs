@@ -14,6 +14,7 @@ fn warm() -> Decoder {
 
 /// Decodes and reads every datum.
 fn exercise(decoder: &mut Decoder, bytes: &[u8]) {
+    let _changed = decoder.narrowed(bytes);
     if let Ok(Message::Row { change, .. }) = decoder.decode(bytes) {
         for row in change.old.iter().chain(&change.new) {
             for column in 0..=row.len() {
