@@ -62,8 +62,8 @@ fn an_error_leads_to_its_explanation() -> Result<()> {
     scene.sql()?.batch(&format!("ALTER ROLE {} PASSWORD 'another'", scene.name))?;
     scene.push()?;
     let more = "walwright explain postgres-authentication";
-    let told = scene.says(&["status"])?;
-    assert!(told.ends_with(&format!("\n    more: {more}")), "{told}");
+    let told = on_a_terminal(&scene, "status", &[])?;
+    assert!(told.contains(&format!("\n    more: {more}\r\n")), "{told:?}");
     let all: serde_json::Value = serde_json::from_slice(&scene.command(&["status", "--json"])?.stdout)?;
     let error = &all[0]["errors"][0];
     assert_eq!((&error["kind"], &error["more"]), (&"postgres-authentication".into(), &more.into()), "{all}");
