@@ -13,5 +13,6 @@ mod oracle;
 mod property;
 mod refusal;
 mod resume;
+mod snapshot;
 mod stack;
 mod support;

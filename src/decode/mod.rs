@@ -12,12 +12,14 @@
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::arithmetic_side_effects)]
 
+mod copy;
 mod decoder;
 mod message;
 mod reader;
 mod relations;
 mod tuple;
 
+pub use copy::CopyRows;
 pub use decoder::Decoder;
 pub use message::Message;
 

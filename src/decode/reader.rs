@@ -1,24 +1,30 @@
 //! A cursor over one message that knows its place, for errors.
 
 use crate::error::{Error, Kind, Result};
-use crate::model::Lsn;
+use crate::model::{Lsn, Slot, SlotKind};
 
 /// Reads one message from front to back.
 pub(super) struct Reader<'a> {
     body: &'a [u8],
     rest: &'a [u8],
-    name: &'static str,
+    /// The pgoutput message.
+    name: Option<&'static str>,
 }
 
 impl<'a> Reader<'a> {
     /// At the first byte of `body`, the message's type.
     pub(super) fn new(body: &'a [u8]) -> Reader<'a> {
-        Reader { body, rest: body, name: "unknown" }
+        Reader { body, rest: body, name: Some("unknown") }
+    }
+
+    /// At the first byte of a COPY's answer.
+    pub(super) fn copy(body: &'a [u8]) -> Reader<'a> {
+        Reader { body, rest: body, name: None }
     }
 
     /// Names the message in errors.
     pub(super) fn name(&mut self, name: &'static str) {
-        self.name = name;
+        self.name = Some(name);
     }
 
     /// The whole message, which slots point into.
@@ -34,8 +40,14 @@ impl<'a> Reader<'a> {
     /// An error at the current offset.
     #[cold]
     pub(super) fn fault(&self, what: impl std::fmt::Display) -> Error {
-        let (name, offset) = (self.name, self.offset());
-        Error::new(Kind::Protocol, format!("pgoutput {name} message: {what} at byte {offset} of {}", self.body.len()))
+        let place = format!("{what} at byte {} of {}", self.offset(), self.body.len());
+        Error::new(
+            Kind::Protocol,
+            match self.name {
+                Some(name) => format!("pgoutput {name} message: {place}"),
+                None => format!("COPY (FORMAT binary): {place}"),
+            },
+        )
     }
 
     #[inline]
@@ -80,6 +92,28 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(super) fn counted(&mut self) -> Result<&'a [u8]> {
         let length = self.i32()?;
+        self.take(length)
+    }
+
+    /// The same, with -1 for a NULL.
+    pub(super) fn counted_or_null(&mut self) -> Result<Option<&'a [u8]>> {
+        match self.i32()? {
+            -1 => Ok(None),
+            length => self.take(length).map(Some),
+        }
+    }
+
+    /// Where `value`, which was read last, lies in the message.
+    #[inline]
+    pub(super) fn slot(&self, kind: SlotKind, value: &[u8]) -> Result<Slot> {
+        let start = self.offset().saturating_sub(value.len());
+        let place = u32::try_from(value.len()).ok().zip(u32::try_from(start).ok());
+        let Some((len, start)) = place else { return Err(self.fault("more than 4 GiB")) };
+        Ok(Slot { kind, start, len })
+    }
+
+    #[inline]
+    fn take(&mut self, length: i32) -> Result<&'a [u8]> {
         let taken = usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length));
         let Some((value, rest)) = taken else {
             return Err(self.fault(format_args!("{length} bytes are announced and {} follow", self.rest.len())));

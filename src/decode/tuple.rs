@@ -40,8 +40,5 @@ fn read_slot(reader: &mut Reader<'_>) -> Result<Slot> {
         _ => return Err(reader.fault("a column of unknown kind")),
     };
     let value = reader.counted()?;
-    let end = reader.offset();
-    let place = u32::try_from(value.len()).ok().zip(u32::try_from(end.saturating_sub(value.len())).ok());
-    let Some((len, start)) = place else { return Err(reader.fault("a message over 4 GiB")) };
-    Ok(Slot { kind, start, len })
+    reader.slot(kind, value)
 }

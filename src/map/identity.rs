@@ -19,17 +19,17 @@ impl Identity {
     /// `rule` is the event's contract path, for a tombstone its topic.
     pub fn new(source_id: &str, epoch: u32, table: &TableName, rule: &str) -> Identity {
         let mut head = Vec::new();
-        encode(source_id, b":%", &mut head);
+        encode(source_id.as_bytes(), b":%", &mut head);
         head.push(b':');
         write_decimal(epoch.into(), &mut head);
         head.push(b':');
         let mut name = vec![b':'];
-        encode(&table.schema, b":%.", &mut name);
+        encode(table.schema.as_bytes(), b":%.", &mut name);
         name.push(b'.');
-        encode(&table.table, b":%", &mut name);
+        encode(table.table.as_bytes(), b":%", &mut name);
         name.push(b':');
         let mut tail = vec![b':'];
-        encode(rule, b":%", &mut tail);
+        encode(rule.as_bytes(), b":%", &mut tail);
         Identity { head, table: name, rule: tail }
     }
 
@@ -42,6 +42,25 @@ impl Identity {
         write_hex(lsn.0 & 0xFFFF_FFFF, out);
         out.extend_from_slice(&self.table);
         write_decimal(k, out);
+        out.extend_from_slice(&self.rule);
+    }
+
+    /// Appends the id of the record that this rule makes of a row that a snapshot has read: its version is named by the
+    /// key's columns as text and by `xmin`, so that the same version has the same id however often it is read.
+    ///
+    /// `<source id>:<epoch>:<schema.table>:<key>:<xmin>:<contract path>`, the key's columns joined by `,`, which is
+    /// percent-encoded in them.
+    pub fn write_read<'k>(&self, key: impl Iterator<Item = &'k [u8]>, xmin: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(self.table.strip_prefix(b":").unwrap_or(&self.table));
+        for (number, part) in key.enumerate() {
+            if number > 0 {
+                out.push(b',');
+            }
+            encode(part, b":%,", out);
+        }
+        out.push(b':');
+        encode(xmin, b":%", out);
         out.extend_from_slice(&self.rule);
     }
 }
@@ -59,8 +78,8 @@ pub fn write_sequence(position: &Position, out: &mut Vec<u8>) {
     }
 }
 
-fn encode(part: &str, reserved: &[u8], out: &mut Vec<u8>) {
-    for byte in part.bytes() {
+fn encode(part: &[u8], reserved: &[u8], out: &mut Vec<u8>) {
+    for &byte in part {
         if (0x21..=0x7E).contains(&byte) && !reserved.contains(&byte) {
             out.push(byte);
         } else {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::emit::{Emitter, Place};
+use super::emit::{Emitter, Origin, Place};
 use super::relations::Relations;
 use super::unit::{Ended, FilterRule, Tally, Unit, UnitKind};
 use crate::checkpoint::ledger::{Admission, Ledger};
@@ -303,7 +303,7 @@ impl Assembler {
 
 impl Transaction {
     /// Where the next change stands; None where it is on Kafka already.
-    fn place(&mut self, table: usize, epoch: u32) -> Option<Place> {
+    fn place(&mut self, table: usize, epoch: u32) -> Option<Place<'static>> {
         if self.dropped {
             return None;
         }
@@ -314,7 +314,7 @@ impl Transaction {
             return None;
         }
         let position = Position { epoch, lsn: self.commit_lsn, n, r: u64::MAX };
-        Some(Place { position, k, commit_us: self.commit_us })
+        Some(Place { position, origin: Origin::Change { k }, time_us: self.commit_us })
     }
 }
 
@@ -325,7 +325,7 @@ fn emit(
     tally: &mut Tally,
     relation: usize,
     change: &Change<'_>,
-    place: &Place,
+    place: &Place<'_>,
 ) -> Result<()> {
     let table = relations.table(relation)?;
     let emitted = emitter.emit(table, change, place, batch, tally);

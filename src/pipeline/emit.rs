@@ -9,18 +9,42 @@ use crate::encode::headers::{HeaderMode, HeaderNames, HeaderPlan};
 use crate::encode::{Capture, Meta};
 use crate::error::{At, Result};
 use crate::faults::{Mutation, mutated};
-use crate::map::{Filter, Outcome, Yields, write_sequence};
-use crate::model::{Batch, Change, Operation, PG_EPOCH_UNIX_MICROS, Position, Record};
+use crate::map::{Filter, Identity, Outcome, Yields, write_sequence};
+use crate::model::{Batch, Change, Datum, Lsn, Operation, PG_EPOCH_UNIX_MICROS, Position, Record, Row};
 use crate::publish::partition;
 
 /// Where the change that is being emitted stands.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct Place<'a> {
     pub(super) position: Position,
-    /// How many changes of the same table came before it in the transaction.
-    pub(super) k: u64,
-    /// Commit time, microseconds since 2000-01-01.
-    pub(super) commit_us: i64,
+    pub(super) origin: Origin<'a>,
+    /// Commit time, for a read the time of its snapshot; microseconds since 2000-01-01.
+    pub(super) time_us: i64,
+}
+
+/// What names the version of the row.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Origin<'a> {
+    /// A change of the stream: how many changes of the same table came before it in the transaction.
+    Change { k: u64 },
+    /// A row that was read: its row, where in it the key's columns stand as text, and behind them xmin.
+    Read { row: Row<'a>, key: usize, capture: Capture },
+}
+
+impl Origin<'_> {
+    fn write_id(&self, identity: &Identity, lsn: Lsn, out: &mut Vec<u8>) {
+        match *self {
+            Origin::Change { k } => identity.write(lsn, k, out),
+            Origin::Read { row, key, .. } => {
+                let text = |index| match row.get(index) {
+                    Datum::Text(text) => text,
+                    _ => Default::default(),
+                };
+                let xmin = row.len().saturating_sub(1);
+                identity.write_read((key..xmin).map(text), text(xmin), out);
+            }
+        }
+    }
 }
 
 /// Writes records into a batch. Its buffers are reused from change to change.
@@ -58,7 +82,7 @@ impl Emitter {
         &mut self,
         table: &TablePrograms,
         change: &Change<'_>,
-        place: &Place,
+        place: &Place<'_>,
         batch: &mut Batch,
         tally: &mut Tally,
     ) -> Result<()> {
@@ -95,7 +119,7 @@ impl Emitter {
         index: usize,
         table: &TablePrograms,
         change: &Change<'_>,
-        place: &Place,
+        place: &Place<'_>,
         batch: &mut Batch,
         tally: &mut Tally,
     ) -> Result<()> {
@@ -104,7 +128,7 @@ impl Emitter {
         };
         let write = |batch: &mut Batch, id: &mut Vec<u8>| {
             id.clear();
-            identity.write(place.position.lsn, place.k, id);
+            place.origin.write_id(identity, place.position.lsn, id);
             if mutated(Mutation::IdRandom) {
                 let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
                 id.extend_from_slice(random.to_string().as_bytes());
@@ -119,7 +143,7 @@ impl Emitter {
             program.value(change, &meta, &mut batch.bytes)?;
             let partition = partition(&batch.bytes[key.clone()], self.partitions[event.topic]);
             let value = Some(start..batch.bytes.len());
-            let timestamp_ms = unix_ms(place.commit_us);
+            let timestamp_ms = unix_ms(place.time_us);
             batch.records.push(Record { topic: event.topic, partition, key, value, headers, timestamp_ms });
             Ok(())
         };
@@ -134,14 +158,14 @@ impl Emitter {
         index: usize,
         table: &TablePrograms,
         change: &Change<'_>,
-        place: &Place,
+        place: &Place<'_>,
         batch: &mut Batch,
         tally: &mut Tally,
     ) -> Result<()> {
         let Some((program, identity)) = &table.tombstones[index] else { return Ok(()) };
         let topic = self.plan.tombstones[index].topic;
         self.id.clear();
-        identity.write(place.position.lsn, place.k, &mut self.id);
+        place.origin.write_id(identity, place.position.lsn, &mut self.id);
         let start = batch.bytes.len();
         program.key(change, &mut batch.bytes).map_err(|error| error.at(At::topic(&self.plan.topics[topic].name)))?;
         if mutated(Mutation::TombstoneWithoutKey) {
@@ -152,16 +176,20 @@ impl Emitter {
         let text = program.key_is_text().then_some(&key);
         let headers = self.tombstones[index].append_tombstone(&meta, text, batch);
         let partition = partition(&batch.bytes[key.clone()], self.partitions[topic]);
-        let timestamp_ms = unix_ms(place.commit_us);
+        let timestamp_ms = unix_ms(place.time_us);
         batch.records.push(Record { topic, partition, key, value: None, headers, timestamp_ms });
         tally.events[self.plan.events.len() + index] += 1;
         Ok(())
     }
 }
 
-fn meta<'a>(plan: &'a Plan, id: &'a [u8], sequence: &'a [u8], operation: Operation, place: &Place) -> Meta<'a> {
-    let occurred_at = Some(place.commit_us + PG_EPOCH_UNIX_MICROS);
-    Meta { id, occurred_at, source: &plan.source_id, sequence, operation, capture: Capture::Stream }
+fn meta<'a>(plan: &'a Plan, id: &'a [u8], sequence: &'a [u8], operation: Operation, place: &Place<'_>) -> Meta<'a> {
+    // A row does not know when it came to be as it is.
+    let (occurred_at, capture) = match place.origin {
+        Origin::Change { .. } => (Some(place.time_us + PG_EPOCH_UNIX_MICROS), Capture::Stream),
+        Origin::Read { capture, .. } => (None, capture),
+    };
+    Meta { id, occurred_at, source: &plan.source_id, sequence, operation, capture }
 }
 
 fn unix_ms(pg_us: i64) -> i64 {

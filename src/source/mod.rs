@@ -9,6 +9,7 @@
 mod auth;
 pub mod catalog;
 mod channel;
+mod chunk;
 mod frame;
 mod frames;
 mod pace;
@@ -23,6 +24,7 @@ mod stream;
 mod tls;
 mod wire;
 
+pub use chunk::{ChunkReader, ChunkSnapshot, ChunkTable, KeyText, Keys};
 pub use frame::{Frame, FrameIter};
 pub use frames::Frames;
 pub use replication::{Replication, SERVER_VERSION_MIN, SystemIdentity, TimelineSwitch};

@@ -6,7 +6,7 @@ use postgres_protocol::escape::escape_identifier;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{self, SslMode, SslNegotiation};
 use tokio_postgres::types::{FromSql, ToSql};
-use tokio_postgres::{Client, Config, Row};
+use tokio_postgres::{Client, Config, CopyOutStream, Row};
 
 use super::channel::{AsItIs, Channel, Unanswered};
 use super::replication::{check_target, none_of};
@@ -90,6 +90,16 @@ impl Sql {
                 Err(Error::new(Kind::PostgresUnreachable, detail))
             }
         }
+    }
+
+    /// Runs statements that answer nothing.
+    pub(super) async fn run(&self, statements: &str) -> Result<()> {
+        Ok(self.client.batch_execute(statements).await?)
+    }
+
+    /// The answer of a COPY TO STDOUT.
+    pub(super) async fn copy_out(&self, query: &str) -> Result<CopyOutStream> {
+        Ok(self.client.copy_out(query).await?)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::support::stack::Stack;
 use crate::support::{Result, runtime};
 
 /// The superuser over TCP.
-fn settings(server: &Postgres, tls: TlsMode) -> SourceSettings {
+pub(crate) fn settings(server: &Postgres, tls: TlsMode) -> SourceSettings {
     SourceSettings {
         hosts: vec![server.address().ip().to_string()],
         target_session_attrs: TargetSessionAttrs::Primary,

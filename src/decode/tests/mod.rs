@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects, reason = "a test may panic")]
 
 mod captured;
+mod copy;
 mod golden;
 mod hostile;
 mod partitions;

@@ -29,6 +29,19 @@ fn ids_spell_their_parts() {
 }
 
 #[test]
+fn the_id_of_a_read_names_the_version_of_the_row() {
+    let id = |key: &[&str]| {
+        let mut out = Vec::new();
+        let identity = Identity::new("s", 2, &TableName::new("public", "orders"), "oms/OrderPlaced/v1");
+        identity.write_read(key.iter().map(|part| part.as_bytes()), b"731", &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    assert_eq!(id(&["17"]), "s:2:public.orders:17:731:oms/OrderPlaced/v1");
+    assert_eq!(id(&["a,b:c", "é"]), "s:2:public.orders:a%2Cb%3Ac,%C3%A9:731:oms/OrderPlaced/v1");
+    assert_ne!(id(&["a", "b"]), id(&["a,b"]));
+}
+
+#[test]
 fn an_id_is_appended() {
     let mut out = b"before".to_vec();
     Identity::new("s", 0, &TableName::new("a", "b"), "r").write(Lsn(0), 10, &mut out);

@@ -1,0 +1,380 @@
+//! Reading a table in chunks, each a range of its key: exact as of one snapshot, with no lock above ACCESS SHARE.
+//!
+//! Keys are never compared here. Bounds are what the server wrote as text, and go back to it as such; so any type of key
+//! and any collation will do.
+
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
+use postgres_protocol::escape::{escape_identifier, escape_literal};
+use postgres_protocol::types::{ArrayDimension, array_to_sql};
+use tokio_postgres::types::private::BytesMut;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+
+use super::catalog::{CatalogTable, TableKind};
+use super::settings::SourceSettings;
+use super::sql::{Sql, column};
+use crate::error::{At, Error, Kind, Result};
+use crate::model::{Lsn, ReplicaIdentity, SlotKind, TableName};
+
+/// A key as the server writes it: the text of each of its columns, in their order.
+pub type KeyText = Vec<String>;
+
+/// What to read of a table, as parts of SQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkTable {
+    name: TableName,
+    /// Quoted, with ONLY where others inherit from it.
+    from: String,
+    key: Vec<KeyColumn>,
+    columns: Vec<(String, SlotKind)>,
+    /// The publication's row filter.
+    filter: Option<String>,
+}
+
+/// A column of the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct KeyColumn {
+    name: String,
+    /// As `format_type` spells it.
+    kind: String,
+    type_oid: u32,
+    /// How the stream and a chunk write it.
+    slot: SlotKind,
+    /// `COLLATE ..` where it has one, since a value that is no column has not.
+    collate: String,
+}
+
+/// The snapshot that a chunk is read as of.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkSnapshot {
+    /// `xmin:xmax:xip,..` (Postgres docs, "pg_snapshot Components").
+    pub snapshot: String,
+    /// The table's file, which a truncate or a rewrite changes.
+    pub filenode: u32,
+    /// When it was taken, microseconds since 2000-01-01.
+    pub taken_us: i64,
+}
+
+/// Column types with what only the catalog knows of them.
+const SHAPE: &str = "
+SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), t.typsend <> 0,
+       COALESCE((SELECT k.place FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+                  WHERE i.indrelid = a.attrelid AND i.indisvalid AND i.indimmediate AND k.attnum = a.attnum AND k.place <= i.indnkeyatts
+                    AND CASE WHEN $2 THEN i.indisreplident ELSE i.indisprimary END LIMIT 1), 0)::int8,
+       a.atttypid, (SELECT format(' COLLATE %I.%I', n.nspname, c.collname)
+                      FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace WHERE c.oid = a.attcollation)
+  FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+ WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+ ORDER BY a.attnum";
+
+impl ChunkTable {
+    /// The table with the columns that the publication lists (None: all) and its row filter.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` for what has no rows of its own: a view, a foreign table.
+    pub async fn of(
+        sql: &Sql,
+        table: &CatalogTable,
+        listed: Option<&[String]>,
+        filter: Option<&str>,
+    ) -> Result<ChunkTable> {
+        let only = match table.kind {
+            TableKind::Table => "ONLY ",
+            TableKind::Partitioned => "",
+            TableKind::View | TableKind::MaterializedView | TableKind::Foreign | TableKind::Other => {
+                let detail = format!("{} is no table, and cannot be snapshotted", table.name);
+                return Err(Error::new(Kind::SchemaMismatch, detail).at(At::table(table.name.clone())));
+            }
+        };
+        let by_index = table.identity == ReplicaIdentity::Index;
+        let (mut key, mut columns) = (Vec::new(), Vec::new());
+        for row in &sql.rows(SHAPE, &[&table.oid, &by_index]).await? {
+            let name: String = column(row, 0)?;
+            let slot = if column(row, 2)? { SlotKind::Binary } else { SlotKind::Text };
+            if listed.is_none_or(|listed| listed.contains(&name)) {
+                columns.push((escape_identifier(&name), slot));
+            }
+            let place: i64 = column(row, 3)?;
+            if place > 0 {
+                let collate = column::<Option<String>>(row, 5)?.unwrap_or_default();
+                let (kind, type_oid) = (column(row, 1)?, column(row, 4)?);
+                key.push((place, KeyColumn { name, kind, type_oid, slot, collate }));
+            }
+        }
+        key.sort_by_key(|(place, _)| *place);
+        Ok(ChunkTable {
+            name: table.name.clone(),
+            from: format!("{only}{}", quoted(&table.name)),
+            key: key.into_iter().map(|(_, column)| column).collect(),
+            columns,
+            filter: filter.map(str::to_owned),
+        })
+    }
+
+    /// Whether rows can be told apart, so that the table can be read in more than one chunk.
+    pub fn has_key(&self) -> bool {
+        !self.key.is_empty()
+    }
+
+    /// How each column of a chunk is written: the published ones, then the key's as text, then xmin as text.
+    pub fn slots(&self) -> Vec<SlotKind> {
+        let published = self.columns.iter().map(|(_, slot)| *slot);
+        published.chain(std::iter::repeat_n(SlotKind::Text, self.key.len() + 1)).collect()
+    }
+
+    /// The number of published columns, behind which the key begins.
+    pub fn key_begins(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// The names of the key's columns, in its order.
+    pub fn key_names(&self) -> impl Iterator<Item = &str> {
+        self.key.iter().map(|column| column.name.as_str())
+    }
+
+    fn key_list(&self) -> String {
+        self.key_names().map(escape_identifier).collect::<Vec<_>>().join(", ")
+    }
+
+    fn key_texts(&self) -> impl Iterator<Item = String> {
+        self.key_names().map(|name| format!("{}::text", escape_identifier(name)))
+    }
+
+    fn row(&self, bound: &KeyText) -> String {
+        let value = |(text, column): (&String, &KeyColumn)| format!("{}::{}", escape_literal(text), column.kind);
+        bound.iter().zip(&self.key).map(value).collect::<Vec<_>>().join(", ")
+    }
+
+    fn range(&self, lower: Option<&KeyText>, upper: Option<&KeyText>) -> Vec<String> {
+        let side = |bound: Option<&KeyText>, is: &str| {
+            bound.map(|bound| format!("({}) {is} ({})", self.key_list(), self.row(bound)))
+        };
+        side(lower, ">=").into_iter().chain(side(upper, "<")).collect()
+    }
+
+    fn boundary(&self, lower: Option<&KeyText>, rows: u64) -> String {
+        let texts: Vec<String> = self.key_texts().collect();
+        format!(
+            "SELECT ARRAY[{}] FROM {}{} ORDER BY {} OFFSET {rows} LIMIT 1",
+            texts.join(", "),
+            self.from,
+            where_all(&self.range(lower, None)),
+            self.key_list()
+        )
+    }
+
+    fn copy(&self, lower: Option<&KeyText>, upper: Option<&KeyText>) -> String {
+        let column = |(name, slot): &(String, SlotKind)| match slot {
+            SlotKind::Binary => name.clone(),
+            _ => format!("{name}::text"),
+        };
+        let xmin = "xmin::text".to_owned();
+        let list: Vec<String> = self.columns.iter().map(column).chain(self.key_texts()).chain([xmin]).collect();
+        let mut conditions = self.range(lower, upper);
+        conditions.extend(self.filter.as_ref().map(|filter| format!("({filter})")));
+        format!(
+            "COPY (SELECT {} FROM {}{}) TO STDOUT (FORMAT binary)",
+            list.join(", "),
+            self.from,
+            where_all(&conditions)
+        )
+    }
+}
+
+/// Keys as the stream has sent them, column by column.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    columns: Vec<Vec<Vec<u8>>>,
+}
+
+impl Keys {
+    /// No key yet, of so many columns.
+    pub fn new(columns: usize) -> Keys {
+        Keys { columns: vec![Vec::new(); columns] }
+    }
+
+    /// The number of keys.
+    pub fn len(&self) -> usize {
+        self.columns.first().map_or(0, Vec::len)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds a key: the bytes of each of its columns, as the stream writes them.
+    pub fn push<'a>(&mut self, key: impl Iterator<Item = &'a [u8]>) {
+        for (column, value) in self.columns.iter_mut().zip(key) {
+            column.push(value.to_vec());
+        }
+    }
+}
+
+impl ChunkTable {
+    fn locating(&self, bounds: &[KeyText]) -> String {
+        let number = |index: usize| index + 1;
+        let array = |(index, column): (usize, &KeyColumn)| match column.slot {
+            SlotKind::Binary => format!("${}::{}[]", number(index), column.kind),
+            _ => format!("${}::text[]", number(index)),
+        };
+        let value = |(index, column): (usize, &KeyColumn)| match column.slot {
+            SlotKind::Binary => format!("k{index}{}", column.collate),
+            _ => format!("k{index}::{}{}", column.kind, column.collate),
+        };
+        let all = |of: &dyn Fn((usize, &KeyColumn)) -> String| {
+            self.key.iter().enumerate().map(of).collect::<Vec<_>>().join(", ")
+        };
+        let names = all(&|(index, _)| format!("k{index}"));
+        let is_below = |(index, bound)| format!("WHEN ({}) < ({}) THEN {index}", all(&value), self.row(bound));
+        let ranges: Vec<String> = bounds.iter().enumerate().map(is_below).collect();
+        format!(
+            "SELECT CASE {} ELSE {} END::int4 FROM unnest({}) WITH ORDINALITY AS k ({names}, place) ORDER BY place",
+            ranges.join(" "),
+            bounds.len(),
+            all(&array)
+        )
+    }
+
+    /// For each key the number of bounds that are not above it: the index of its range. The bounds ascend.
+    pub async fn locate(&self, sql: &Sql, keys: &Keys, bounds: &[KeyText]) -> Result<Vec<usize>> {
+        if bounds.is_empty() || keys.is_empty() {
+            return Ok(vec![0; keys.len()]);
+        }
+        let arrays: Vec<Array<'_>> = keys.columns.iter().zip(&self.key).map(Array::new).collect();
+        let parameters: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
+        let rows = sql.rows(&self.locating(bounds), &parameters).await.map_err(|error| at(error, self))?;
+        let index = |row| column::<i32>(row, 0).map(|index| usize::try_from(index).unwrap_or_default());
+        rows.iter().map(index).collect()
+    }
+}
+
+/// A one-dimensional array of values that are written already (arrayfuncs.c, `array_recv`).
+#[derive(Debug)]
+struct Array<'a> {
+    values: &'a [Vec<u8>],
+    element_oid: u32,
+}
+
+impl<'a> Array<'a> {
+    fn new((values, column): (&'a Vec<Vec<u8>>, &KeyColumn)) -> Array<'a> {
+        const TEXT: u32 = 25;
+        Array { values, element_oid: if column.slot == SlotKind::Binary { column.type_oid } else { TEXT } }
+    }
+}
+
+impl ToSql for Array<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        let elements = self.values.iter().map(Vec::as_slice);
+        let dimension = ArrayDimension { len: i32::try_from(self.values.len())?, lower_bound: 1 };
+        let write = |value: &[u8], out: &mut BytesMut| {
+            out.extend_from_slice(value);
+            Ok(postgres_protocol::IsNull::No)
+        };
+        array_to_sql([dimension], self.element_oid, elements, write, out)?;
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+fn quoted(name: &TableName) -> String {
+    format!("{}.{}", escape_identifier(&name.schema), escape_identifier(&name.table))
+}
+
+fn where_all(conditions: &[String]) -> String {
+    if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
+}
+
+/// A session that reads chunks, one at a time.
+pub struct ChunkReader {
+    sql: Sql,
+}
+
+impl ChunkReader {
+    /// Connects.
+    pub async fn connect(settings: &SourceSettings) -> Result<ChunkReader> {
+        let sql = Sql::connect(settings).await?;
+        // A row's own conversions must not depend on who reads, and no statement may be cut off half-way by a limit that
+        // is meant for catalog queries.
+        sql.run("SET statement_timeout = 0; SET row_security = off; SET extra_float_digits = 1").await?;
+        Ok(ChunkReader { sql })
+    }
+
+    /// For questions beside the chunks.
+    pub fn sql(&self) -> &Sql {
+        &self.sql
+    }
+
+    /// The key of the row that stands `rows` rows behind `lower` (None: the table's beginning): where the next chunk
+    /// begins. None: there are no more rows than that.
+    pub async fn boundary(&self, table: &ChunkTable, lower: Option<&KeyText>, rows: u64) -> Result<Option<KeyText>> {
+        let found = self.sql.rows(&table.boundary(lower, rows), &[]).await.map_err(|error| at(error, table))?;
+        found.first().map(|row| column(row, 0)).transpose()
+    }
+
+    /// Begins a transaction and takes its snapshot, behind the lock: a truncate or a rewriting ALTER is not MVCC-safe, so
+    /// a snapshot from before one would find an empty table (Postgres docs, "Caveats" of chapter 13).
+    pub async fn begin(&self, table: &ChunkTable) -> Result<ChunkSnapshot> {
+        let name = quoted(&table.name);
+        let begin =
+            format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE", table.from);
+        self.sql.run(&begin).await.map_err(|error| at(error, table))?;
+        let query = "SELECT pg_current_snapshot()::text, pg_relation_filenode($1::text::regclass),
+                            ((EXTRACT(EPOCH FROM now()) - 946684800) * 1000000)::int8";
+        let rows = self.sql.rows(query, &[&name]).await.map_err(|error| at(error, table))?;
+        let row = rows.first().ok_or_else(|| Error::new(Kind::Protocol, "a snapshot has no row"))?;
+        let filenode: Option<u32> = column(row, 1)?;
+        Ok(ChunkSnapshot { snapshot: column(row, 0)?, filenode: filenode.unwrap_or(0), taken_us: column(row, 2)? })
+    }
+
+    /// The end of the WAL, asked before the rows are read: what they show was written before it.
+    pub async fn insert_lsn(&self) -> Result<Lsn> {
+        self.lsn("SELECT pg_current_wal_insert_lsn()::text").await
+    }
+
+    /// What the server has made durable.
+    pub async fn flush_lsn(&self) -> Result<Lsn> {
+        self.lsn("SELECT pg_current_wal_flush_lsn()::text").await
+    }
+
+    /// Makes the server flush: its commit record is one that somebody waits for.
+    pub async fn make_flush(&self) -> Result<()> {
+        self.sql.rows("SELECT pg_current_xact_id()::text", &[]).await.map(drop)
+    }
+
+    async fn lsn(&self, query: &str) -> Result<Lsn> {
+        let rows = self.sql.rows(query, &[]).await?;
+        let text: &str = rows.first().map_or_else(|| Ok(""), |row| column(row, 0))?;
+        text.parse().map_err(|_| Error::new(Kind::Protocol, "an LSN that is none"))
+    }
+
+    /// The rows of the range as of the snapshot that `begin` took, as COPY writes them.
+    pub async fn rows(&self, table: &ChunkTable, lower: Option<&KeyText>, upper: Option<&KeyText>) -> Result<Vec<u8>> {
+        let query = table.copy(lower, upper);
+        let read = async {
+            let mut parts = pin!(self.sql.copy_out(&query).await?);
+            let mut bytes = Vec::new();
+            while let Some(part) = parts.try_next().await? {
+                bytes.extend_from_slice(&part);
+            }
+            Ok(bytes)
+        };
+        read.await.map_err(|error: Error| at(error, table))
+    }
+
+    /// Ends the transaction, whatever became of it.
+    pub async fn end(&self) -> Result<()> {
+        self.sql.run("ROLLBACK").await
+    }
+}
+
+fn at(error: Error, table: &ChunkTable) -> Error {
+    error.at(At::table(table.name.clone()))
+}

@@ -1,0 +1,3 @@
+//! Snapshots of tables that have rows already.
+
+mod chunks;
