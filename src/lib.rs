@@ -33,6 +33,8 @@ pub mod publish;
 
 pub mod checkpoint;
 
+pub mod snapshot;
+
 pub mod pipeline;
 
 pub mod admin;

@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("kafka", &["error"]),
     ("publish", &["error", "kafka", "model"]),
     ("checkpoint", &["error", "kafka", "model"]),
+    ("snapshot", &["error", "model"]),
     (
         "pipeline",
         &[
@@ -39,6 +40,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "model",
             "publish",
             "registry",
+            "snapshot",
             "source",
         ],
     ),
@@ -72,6 +74,7 @@ const PURE: &[&str] = &[
     "src/checkpoint/ledger.rs",
     "src/checkpoint/judge.rs",
     "src/checkpoint/record.rs",
+    "src/snapshot",
 ];
 const IMPURE: &[&str] = &["tokio", "rdkafka", "std::net", "std::time::Instant", "SystemTime", "std::thread", "std::fs"];
 

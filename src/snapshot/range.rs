@@ -1,0 +1,269 @@
+//! A range of a table's keys, and the chain that the ranges of a table form.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{RangeRecord, ReadRecord, unreadable};
+use super::visibility::PgSnapshot;
+use crate::error::Result;
+use crate::model::Lsn;
+
+/// The distance of the ordinals of ranges that follow each other; a range can be split as often as it can be halved.
+pub(super) const ORDINAL_STEP: u64 = 1 << 32;
+/// Keys that a chunk leaves out may take so many bytes; then it is thrown away, to be read again smaller.
+pub(super) const LEFT_OUT_BYTES_MAX: usize = 4 << 20;
+/// What a key costs beside its bytes, roughly.
+const KEY_OVERHEAD_BYTES: usize = 48;
+
+/// Where a range begins (inclusive) or ends (exclusive): a text for each column of the key, as Postgres spells it.
+/// Bounds are never compared here but for equality with themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Bound(pub Vec<String>);
+
+/// The ranges of a table by ordinal: each begins where the one before ends. The first has no lower, the last no upper bound.
+pub(super) type Chain = BTreeMap<u64, Range>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Range {
+    pub(super) lower: Option<Bound>,
+    pub(super) upper: Option<Bound>,
+    /// The chain's version when this range lost a part or was made: keys located before may lie elsewhere.
+    pub(super) since: u64,
+    /// Transactions that a snapshot of it must see.
+    pub(super) unseen: BTreeSet<u64>,
+    pub(super) phase: Phase,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Phase {
+    Pending {
+        /// A worker has it.
+        taken: bool,
+    },
+    Reading(Reading),
+    Done {
+        /// None once it is forgotten: every change that still comes is younger.
+        read: Option<ReadRecord>,
+    },
+}
+
+/// A range whose snapshot was accepted, and whose rows are not published.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Reading {
+    pub(super) snapshot: Arc<PgSnapshot>,
+    pub(super) filenode: u32,
+    /// The end of the log after the snapshot was taken; known once the rows are read.
+    pub(super) lsn: Option<Lsn>,
+    /// The stream waits for it.
+    pub(super) held: bool,
+    pub(super) left_out: LeftOut,
+    pub(super) left_out_bytes: usize,
+}
+
+/// Which rows of a chunk are not published, since later changes of them are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LeftOut {
+    /// Those with these keys, in the spelling that `judge` was given.
+    Keys(BTreeSet<Box<[u8]>>),
+    /// All: the table was truncated.
+    Every,
+}
+
+impl Range {
+    pub(super) fn pending(lower: Option<Bound>, upper: Option<Bound>, since: u64) -> Range {
+        Range { lower, upper, since, unseen: BTreeSet::new(), phase: Phase::Pending { taken: false } }
+    }
+
+    pub(super) fn reading(&self) -> Option<&Reading> {
+        match &self.phase {
+            Phase::Reading(reading) => Some(reading),
+            Phase::Pending { .. } | Phase::Done { .. } => None,
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Done { .. })
+    }
+
+    pub(super) fn is_forgotten(&self) -> bool {
+        matches!(self.phase, Phase::Done { read: None })
+    }
+
+    /// The position at which its snapshot is forgotten.
+    pub(super) fn forget_at(&self) -> Option<Lsn> {
+        match &self.phase {
+            Phase::Done { read: Some(read) } => Some(read.lsn),
+            _ => None,
+        }
+    }
+
+    pub(super) fn record(&self) -> RangeRecord {
+        let read = match &self.phase {
+            Phase::Done { read } => read.clone(),
+            Phase::Pending { .. } | Phase::Reading(_) => None,
+        };
+        RangeRecord { version: 1, lower: self.lower.clone(), upper: self.upper.clone(), read }
+    }
+
+    fn done(record: RangeRecord) -> Range {
+        let RangeRecord { lower, upper, read, .. } = record;
+        Range { phase: Phase::Done { read }, ..Range::pending(lower, upper, 0) }
+    }
+}
+
+impl Reading {
+    /// The row with this key is not to be published.
+    pub(super) fn leave_out(&mut self, key: &[u8]) {
+        if let LeftOut::Keys(keys) = &mut self.left_out
+            && self.left_out_bytes <= LEFT_OUT_BYTES_MAX
+            && keys.insert(key.into())
+        {
+            self.left_out_bytes += key.len() + KEY_OVERHEAD_BYTES;
+        }
+    }
+
+    pub(super) fn leaves_out_too_many(&self) -> bool {
+        self.left_out_bytes > LEFT_OUT_BYTES_MAX
+    }
+}
+
+/// A chain of one pending range: nothing is read.
+pub(super) fn whole() -> Chain {
+    Chain::from([(ORDINAL_STEP, Range::pending(None, None, 0))])
+}
+
+/// The chain in which these ranges are done and what lies between them is pending.
+pub(super) fn restore(table: &str, done: BTreeMap<u64, RangeRecord>) -> Result<Chain> {
+    let mut chain = Chain::new();
+    // Where the next range begins: None is behind the last one.
+    let (mut at, mut last) = (Some(None), 0);
+    for (ordinal, record) in done {
+        let Some(lower) = at else {
+            return Err(unreadable(table, &format!("range {ordinal} behind the end of the table")));
+        };
+        if record.lower != lower {
+            let between = last + (ordinal - last) / 2;
+            if between == last || record.lower.is_none() {
+                return Err(unreadable(table, &format!("range {ordinal}, which does not fit the one before")));
+            }
+            chain.insert(between, Range::pending(lower, record.lower.clone(), 0));
+        }
+        at = record.upper.clone().map(Some);
+        last = ordinal;
+        chain.insert(ordinal, Range::done(record));
+    }
+    if let Some(lower) = at {
+        chain.insert(last + ORDINAL_STEP, Range::pending(lower, None, 0));
+    }
+    Ok(chain)
+}
+
+/// Cuts the range in two at `upper`; the upper part is pending and knows what the whole knew. False where ordinals have
+/// run out, and the range stays whole.
+pub(super) fn split(chain: &mut Chain, ordinal: u64, upper: Bound, version: u64) -> bool {
+    let next = chain.range(ordinal + 1..).next().map(|(next, _)| *next);
+    let rest = next.map_or(ordinal + ORDINAL_STEP, |next| ordinal + (next - ordinal) / 2);
+    let Some(range) = chain.get_mut(&ordinal).filter(|_| rest > ordinal) else { return false };
+    let end = range.upper.replace(upper.clone());
+    range.since = version;
+    let unseen = range.unseen.clone();
+    chain.insert(rest, Range { unseen, ..Range::pending(Some(upper), end, version) });
+    true
+}
+
+/// Joins forgotten ranges that follow each other; answers the ordinals that are gone and those that have grown.
+pub(super) fn merge(chain: &mut Chain) -> (Vec<u64>, BTreeSet<u64>) {
+    let (mut gone, mut grown) = (Vec::new(), BTreeSet::new());
+    let mut first: Option<u64> = None;
+    let ordinals: Vec<u64> = chain.keys().copied().collect();
+    for ordinal in ordinals {
+        if !chain.get(&ordinal).is_some_and(Range::is_forgotten) {
+            first = None;
+            continue;
+        }
+        let Some(first) = first else {
+            first = Some(ordinal);
+            continue;
+        };
+        let upper = chain.remove(&ordinal).and_then(|range| range.upper);
+        if let Some(range) = chain.get_mut(&first) {
+            range.upper = upper;
+        }
+        gone.push(ordinal);
+        grown.insert(first);
+    }
+    (gone, grown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(text: &str) -> Option<Bound> {
+        Some(Bound(vec![text.to_owned()]))
+    }
+
+    fn extents(chain: &Chain) -> Vec<(Option<Bound>, Option<Bound>, bool)> {
+        chain.values().map(|range| (range.lower.clone(), range.upper.clone(), range.is_done())).collect()
+    }
+
+    fn done(lower: Option<Bound>, upper: Option<Bound>) -> RangeRecord {
+        RangeRecord { version: 1, lower, upper, read: None }
+    }
+
+    #[test]
+    fn what_has_no_record_is_pending() {
+        let none = restore("t", BTreeMap::new()).unwrap();
+        assert_eq!(none, whole());
+        let records = BTreeMap::from([(5, done(bound("b"), bound("c"))), (9, done(bound("d"), bound("e")))]);
+        let chain = restore("t", records).unwrap();
+        let expected = [
+            (None, bound("b"), false),
+            (bound("b"), bound("c"), true),
+            (bound("c"), bound("d"), false),
+            (bound("d"), bound("e"), true),
+            (bound("e"), None, false),
+        ];
+        assert_eq!(extents(&chain), expected);
+        let all = restore("t", BTreeMap::from([(5, done(None, bound("c"))), (6, done(bound("c"), None))])).unwrap();
+        assert!(all.values().all(Range::is_done));
+    }
+
+    #[test]
+    fn ranges_that_form_no_chain_are_refused() {
+        for records in [
+            BTreeMap::from([(5, done(None, None)), (6, done(bound("c"), None))]),
+            BTreeMap::from([(5, done(None, bound("b"))), (6, done(bound("c"), None))]),
+            BTreeMap::from([(5, done(None, bound("b"))), (60, done(None, None))]),
+        ] {
+            assert!(restore("t", records).is_err());
+        }
+    }
+
+    #[test]
+    fn a_range_splits_until_its_ordinals_run_out() {
+        let mut chain = whole();
+        assert!(split(&mut chain, ORDINAL_STEP, Bound(vec!["m".to_owned()]), 1));
+        let mut halvings = 0;
+        while split(&mut chain, ORDINAL_STEP, Bound(vec![format!("{halvings}")]), 2) {
+            halvings += 1;
+        }
+        assert_eq!(halvings, 32);
+        let uppers: Vec<_> = chain.values().map(|range| range.upper.clone()).collect();
+        let lowers: Vec<_> = chain.values().skip(1).map(|range| range.lower.clone()).collect();
+        assert_eq!(uppers[..uppers.len() - 1], lowers);
+    }
+
+    #[test]
+    fn forgotten_neighbours_become_one() {
+        let records = [(10, None, bound("b")), (20, bound("b"), bound("c")), (30, bound("c"), bound("d"))];
+        let records = records.into_iter().map(|(ordinal, lower, upper)| (ordinal, done(lower, upper)));
+        let mut chain = restore("t", records.collect()).unwrap();
+        assert_eq!(merge(&mut chain), (vec![20, 30], BTreeSet::from([10])));
+        assert_eq!(extents(&chain), [(None, bound("d"), true), (bound("d"), None, false)]);
+        assert_eq!(merge(&mut chain), (vec![], BTreeSet::new()));
+    }
+}

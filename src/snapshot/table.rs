@@ -1,0 +1,295 @@
+//! The snapshot of one table: what a change of it leads to, and what may be published when.
+
+use std::sync::Arc;
+
+use super::range::{self, Chain, LeftOut, Phase, Range, Reading};
+use super::record::{self, Entry, ReadRecord, Request, State, TableRecord, Variant};
+use super::visibility::PgSnapshot;
+use super::{Offer, RangeId, Verdict, Wait};
+use crate::error::Result;
+use crate::model::{Lsn, TableName};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Table {
+    pub(super) name: TableName,
+    pub(super) key: String,
+    pub(super) request: Request,
+    pub(super) state: State,
+    /// What began before this xid must have ended before the first snapshot.
+    pub(super) x0: Option<u64>,
+    /// The storage as the stream knows it: every truncate that a snapshot of this storage sees has been delivered, or no
+    /// range is read whose snapshot does not see it.
+    pub(super) filenode: Option<u32>,
+    /// As on Kafka.
+    written: (State, Option<u32>),
+    pub(super) rows: u64,
+    /// Empty once nothing is asked of it any more.
+    pub(super) chain: Chain,
+    /// Grows when a range is split.
+    pub(super) version: u64,
+}
+
+impl Table {
+    pub(super) fn new(name: TableName, request: Request) -> Table {
+        Table {
+            key: record::table_key(&name),
+            name,
+            request,
+            state: State::Running,
+            x0: None,
+            filenode: None,
+            written: (State::Running, None),
+            rows: 0,
+            chain: range::whole(),
+            version: 0,
+        }
+    }
+
+    pub(super) fn restore(record: TableRecord, chain: Chain) -> Table {
+        let name = record.name();
+        let request =
+            Request { variant: record.variant, filter: record.filter, asked_us: record.asked_us };
+        let mut table = Table {
+            state: record.state,
+            x0: record.x0,
+            filenode: record.filenode,
+            written: (record.state, record.filenode),
+            rows: record.rows,
+            chain,
+            ..Table::new(name, request)
+        };
+        if matches!(table.state, State::Done | State::Cancelled) {
+            table.give_up_pending();
+        }
+        table
+    }
+
+    pub(super) fn record(&mut self) -> Result<Entry> {
+        self.written = (self.state, self.filenode);
+        let record = TableRecord {
+            version: TableRecord::VERSION,
+            schema: self.name.schema.clone(),
+            table: self.name.table.clone(),
+            variant: self.request.variant,
+            filter: self.request.filter.clone(),
+            asked_us: self.request.asked_us,
+            state: self.state,
+            x0: self.x0,
+            filenode: self.filenode,
+            rows: self.rows,
+        };
+        record::entry(&self.key, None, &record)
+    }
+
+    /// What remains of the chain is not read, and its changes are published. A chain in which no snapshot is remembered
+    /// is not needed.
+    pub(super) fn give_up_pending(&mut self) {
+        for range in self.chain.values_mut().filter(|range| !range.is_done()) {
+            range.phase = Phase::Done { read: None };
+            range.unseen.clear();
+        }
+        if self.chain.values().all(Range::is_forgotten) {
+            self.chain.clear();
+        }
+    }
+
+    /// Tombstones of the ranges whose snapshot is forgotten.
+    pub(super) fn tombstones_of_forgotten(&self) -> Vec<Entry> {
+        let forgotten = self.chain.iter().filter(|(_, range)| range.is_forgotten());
+        forgotten.map(|(ordinal, _)| record::tombstone(&self.key, Some(*ordinal))).collect()
+    }
+
+    /// Tombstones of all of its ranges.
+    pub(super) fn tombstones(&self) -> Vec<Entry> {
+        let done = self.chain.iter().filter(|(_, range)| range.is_done());
+        done.map(|(ordinal, _)| record::tombstone(&self.key, Some(*ordinal))).collect()
+    }
+
+    /// One half of a change, to a key of this range.
+    pub(super) fn judge(&mut self, id: RangeId, xid: u64, key: &[u8], horizon: Option<&PgSnapshot>) -> Verdict {
+        let variant = self.request.variant;
+        if self.chain.is_empty() {
+            return Verdict::Publish;
+        }
+        let Some(range) = self.chain.get_mut(&id.ordinal) else { return Verdict::Locate };
+        let hidden = !horizon.is_some_and(|horizon| horizon.sees(xid));
+        match (&mut range.phase, variant) {
+            (Phase::Done { read }, _) => judge_done(read.as_ref(), xid),
+            (Phase::Pending { .. }, _) => {
+                range.note(xid, hidden);
+                if variant == Variant::Initial { Verdict::Covered } else { Verdict::Publish }
+            }
+            (Phase::Reading(reading), Variant::Initial) => {
+                if reading.snapshot.sees(xid) {
+                    return Verdict::Covered;
+                }
+                reading.held = true;
+                Verdict::Hold(id)
+            }
+            (Phase::Reading(reading), Variant::Backfill) => {
+                if !reading.snapshot.sees(xid) {
+                    reading.leave_out(key);
+                }
+                range.note(xid, hidden);
+                Verdict::Publish
+            }
+        }
+    }
+
+    /// A truncate: one event that stands for every key. It waits for each chunk that does not see it, and is published
+    /// if a published one does not.
+    pub(super) fn truncate(&mut self, table: usize, xid: u64, horizon: Option<&PgSnapshot>) -> Verdict {
+        let always = self.request.variant == Variant::Backfill || self.chain.is_empty();
+        let mut verdict = if always { Verdict::Publish } else { Verdict::Covered };
+        let ordinals: Vec<u64> = self.chain.keys().copied().collect();
+        for ordinal in ordinals {
+            match self.judge(RangeId { table, ordinal }, xid, &[], horizon) {
+                Verdict::Hold(id) => return Verdict::Hold(id),
+                Verdict::Publish => verdict = Verdict::Publish,
+                Verdict::Covered | Verdict::Locate => {}
+            }
+        }
+        let backfilled = self.request.variant == Variant::Backfill;
+        for range in self.chain.values_mut().filter(|_| backfilled) {
+            if let Phase::Reading(reading) = &mut range.phase
+                && !reading.snapshot.sees(xid)
+            {
+                reading.left_out = LeftOut::Every;
+            }
+        }
+        verdict
+    }
+
+    /// What to do with a snapshot that was taken for a pending range; `Accepted` leaves it to the caller to note it.
+    pub(super) fn offer(
+        &mut self,
+        ordinal: u64,
+        snapshot: &Arc<PgSnapshot>,
+        filenode: u32,
+        horizon: Option<&PgSnapshot>,
+    ) -> Offer {
+        let Some(range) = self.chain.get_mut(&ordinal) else { return Offer::Discard };
+        if range.phase != (Phase::Pending { taken: true }) {
+            return Offer::Discard;
+        }
+        // A crash of the server took the xid back: what was running then has ended, but the xid may be given again.
+        if self.x0.is_some_and(|x0| snapshot.xmax() <= x0) {
+            self.x0 = None;
+        }
+        let Some(x0) = self.x0 else { return Offer::NoX0 };
+        if snapshot.xmin() < x0 {
+            return Offer::NotYet { oldest: snapshot.xmin(), x0 };
+        }
+        if horizon.is_some_and(|horizon| !snapshot.covers(horizon)) {
+            return Offer::Stale;
+        }
+        let unseen: Vec<u64> = range.unseen.iter().copied().filter(|xid| !snapshot.sees(*xid)).collect();
+        if !unseen.is_empty() {
+            return Offer::Unseen(unseen);
+        }
+        range.unseen.clear();
+        let (snapshot, left_out) = (snapshot.clone(), LeftOut::Keys(Default::default()));
+        range.phase =
+            Phase::Reading(Reading { snapshot, filenode, lsn: None, held: false, left_out, left_out_bytes: 0 });
+        self.filenode.get_or_insert(filenode);
+        Offer::Accepted
+    }
+
+    /// What the chunk waits for.
+    pub(super) fn wait(&self, ordinal: u64, flushed: Lsn, passed: Lsn) -> Wait {
+        let Some(reading) = self.chain.get(&ordinal).and_then(Range::reading) else { return Wait::Discard };
+        if reading.leaves_out_too_many() {
+            return Wait::Discard;
+        }
+        let Some(lsn) = reading.lsn else { return Wait::Rows };
+        if flushed < lsn {
+            return Wait::Flush(lsn);
+        }
+        if passed < lsn && !self.may_precede_the_stream(reading) {
+            return Wait::Stream(lsn);
+        }
+        Wait::Ready
+    }
+
+    /// Whether the rows may be published before the stream has passed their snapshot.
+    ///
+    /// A truncate is one event for all ranges: where this snapshot sees one that another range's does not, the event
+    /// is still to come and would wipe these rows out. Then the storages differ. While the stream holds at a change that
+    /// this snapshot does not see, a truncate that it does see has been delivered: it could begin only when the change's
+    /// transaction, which locks the table, was visible, or had ended when that one began.
+    fn may_precede_the_stream(&self, reading: &Reading) -> bool {
+        self.request.variant == Variant::Initial && (self.filenode == Some(reading.filenode) || reading.held)
+    }
+
+    /// The rows of a range are published: its records.
+    pub(super) fn publish(&mut self, ordinal: u64, rows: u64, passed: Lsn) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        let Some(range) = self.chain.get_mut(&ordinal) else { return Ok(entries) };
+        let Phase::Reading(Reading { snapshot, filenode, lsn: Some(lsn), .. }) = &range.phase else {
+            return Ok(entries);
+        };
+        let read = (passed < *lsn).then(|| ReadRecord { snapshot: PgSnapshot::clone(snapshot), lsn: *lsn });
+        self.filenode = Some(*filenode);
+        self.rows += rows;
+        range.phase = Phase::Done { read };
+        range.unseen.clear();
+        entries.push(record::entry(&self.key, Some(ordinal), &range.record())?);
+        if self.chain.values().all(Range::is_done) {
+            self.state = State::Done;
+        }
+        entries.extend(self.tidy()?);
+        if self.written != (self.state, self.filenode) {
+            entries.push(self.record()?);
+        }
+        Ok(entries)
+    }
+
+    /// Forgets snapshots that the stream has passed.
+    pub(super) fn forget(&mut self, passed: Lsn) -> Result<Vec<Entry>> {
+        let mut forgotten = Vec::new();
+        for (ordinal, range) in &mut self.chain {
+            if range.forget_at().is_some_and(|lsn| lsn <= passed) {
+                range.phase = Phase::Done { read: None };
+                forgotten.push(record::entry(&self.key, Some(*ordinal), &range.record())?);
+            }
+        }
+        if !forgotten.is_empty() {
+            forgotten.extend(self.tidy()?);
+        }
+        Ok(forgotten)
+    }
+
+    /// Joins what can be joined. A table of which no snapshot is remembered and no range pends needs no ranges.
+    fn tidy(&mut self) -> Result<Vec<Entry>> {
+        if self.chain.values().all(Range::is_forgotten) {
+            let entries = self.tombstones();
+            self.chain.clear();
+            return Ok(entries);
+        }
+        let (gone, grown) = range::merge(&mut self.chain);
+        let mut entries: Vec<Entry> =
+            gone.into_iter().map(|ordinal| record::tombstone(&self.key, Some(ordinal))).collect();
+        for ordinal in grown {
+            if let Some(range) = self.chain.get(&ordinal) {
+                entries.push(record::entry(&self.key, Some(ordinal), &range.record())?);
+            }
+        }
+        Ok(entries)
+    }
+}
+
+impl Range {
+    /// A change of this transaction was left to, or stands before, a chunk that is still to be read.
+    fn note(&mut self, xid: u64, hidden: bool) {
+        if hidden {
+            self.unseen.insert(xid);
+        }
+    }
+}
+
+fn judge_done(read: Option<&ReadRecord>, xid: u64) -> Verdict {
+    match read {
+        Some(read) if read.snapshot.sees(xid) => Verdict::Covered,
+        Some(_) | None => Verdict::Publish,
+    }
+}

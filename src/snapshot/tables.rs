@@ -1,0 +1,399 @@
+//! All tables that are, or were, read by a connector.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::range::{self, Phase, Range};
+use super::record::{self, Entry, Record, Request, State, TableRecord};
+use super::table::Table;
+use super::visibility::{PgSnapshot, widen};
+use super::{Bound, Bounds, Chunk, LeftOut, Offer, Place, RangeId, Verdict, Wait};
+use crate::error::{At, Error, Kind, Result};
+use crate::model::{Lsn, TableName};
+
+/// The state of a connector's snapshots.
+///
+/// Tables are numbered; a number stays valid for as long as this lives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Snapshot {
+    /// None was dropped.
+    tables: Vec<Option<Table>>,
+    /// The newest snapshot by which xids were left out of unseen sets. An older one may not see them, so it is not accepted.
+    pub(super) horizon: Option<Arc<PgSnapshot>>,
+    /// An xid of the recent past, by which short ones are widened.
+    reference: u64,
+    /// Of the transaction that the stream delivers.
+    xid: u64,
+    /// What the stream has passed, exclusive.
+    passed: Lsn,
+    flushed: Lsn,
+    /// The least position at which a snapshot is to be forgotten.
+    forget_at: Option<Lsn>,
+    /// The unseen xids by table, until they change.
+    unseen: Option<Arc<BTreeMap<String, Vec<u64>>>>,
+}
+
+impl Snapshot {
+    /// As Kafka has it: the records of the keys that begin with `progress/`, the checkpoint's unseen xids and its
+    /// `next_lsn`. `reference` is a recent xid, such as the xmax of a snapshot. What was being read is pending again.
+    pub fn load<'a>(
+        records: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+        unseen: &BTreeMap<String, Vec<u64>>,
+        next_lsn: Lsn,
+        reference: u64,
+    ) -> Result<Snapshot> {
+        let mut tables: BTreeMap<String, TableRecord> = BTreeMap::new();
+        let mut ranges: BTreeMap<String, BTreeMap<u64, record::RangeRecord>> = BTreeMap::new();
+        for (key, value) in records {
+            match record::parse(key, value)? {
+                Record::Table(table, record) => drop(tables.insert(table, record)),
+                Record::Range(table, ordinal, record) => drop(ranges.entry(table).or_default().insert(ordinal, record)),
+            }
+        }
+        let mut loaded = Vec::new();
+        for (key, table) in tables {
+            let mut chain = range::restore(&key, ranges.remove(&key).unwrap_or_default())?;
+            let xids = unseen.get(&key).map(Vec::as_slice).unwrap_or_default();
+            chain.values_mut().filter(|range| !range.is_done()).for_each(|range| range.unseen.extend(xids));
+            loaded.push(Some(Table::restore(table, chain)));
+        }
+        if let Some((key, _)) = ranges.pop_first() {
+            return Err(record::unreadable(&key, "ranges of a table without its own record"));
+        }
+        let mut snapshot = Snapshot {
+            tables: loaded,
+            horizon: None,
+            reference,
+            xid: 0,
+            passed: next_lsn,
+            flushed: next_lsn,
+            forget_at: None,
+            unseen: None,
+        };
+        snapshot.forget_at = snapshot.next_forgotten();
+        Ok(snapshot)
+    }
+
+    // What is read.
+
+    /// The table's number, if a snapshot of it was ever asked for.
+    pub fn table(&self, name: &TableName) -> Option<usize> {
+        self.tables.iter().position(|table| table.as_ref().is_some_and(|table| table.name == *name))
+    }
+
+    /// How far the table is.
+    pub fn state(&self, table: usize) -> Option<State> {
+        self.get(table).map(|table| table.state)
+    }
+
+    /// How it was asked for.
+    pub fn request(&self, table: usize) -> Option<&Request> {
+        self.get(table).map(|table| &table.request)
+    }
+
+    /// Rows published of it.
+    pub fn rows(&self, table: usize) -> u64 {
+        self.get(table).map_or(0, |table| table.rows)
+    }
+
+    /// Asks for a snapshot, from this place of the stream on. One of the same table that runs must be cancelled first,
+    /// and be through: its number is none of this one's.
+    pub fn ask(&mut self, name: TableName, request: Request) -> Result<(usize, Vec<Entry>)> {
+        if let Some(number) = self.table(&name) {
+            if self.judges(number) {
+                let detail = "a snapshot of the table is under way: cancel it, or wait for its end";
+                return Err(Error::new(Kind::Bug, detail).at(At::table(name)));
+            }
+            self.tables[number] = None;
+        }
+        let mut table = Table::new(name, request);
+        let entries = vec![table.record()?];
+        self.tables.push(Some(table));
+        Ok((self.tables.len() - 1, entries))
+    }
+
+    /// The tables that wait for their X0: the xid that `pg_current_xact_id()` gives a transaction of its own, begun after
+    /// the snapshot was asked for. Every transaction that the stream has delivered before, or never will, is older; each
+    /// has ended, and is visible, once `xmin` has reached X0.
+    pub fn without_x0(&self) -> impl Iterator<Item = usize> {
+        let waits = |table: &Table| table.x0.is_none() && table.state == State::Running;
+        self.tables.iter().enumerate().filter(move |(_, table)| table.as_ref().is_some_and(waits)).map(|(i, _)| i)
+    }
+
+    /// Sets X0, whose transaction has ended.
+    pub fn set_x0(&mut self, table: usize, x0: u64) -> Result<Vec<Entry>> {
+        self.reference = self.reference.max(x0);
+        let Some(table) = self.get_mut(table) else { return Ok(Vec::new()) };
+        table.x0 = Some(x0);
+        Ok(vec![table.record()?])
+    }
+
+    /// Hands out no more chunks of the table. What is being read is finished; the stream goes on as before.
+    pub fn pause(&mut self, table: usize) -> Result<Vec<Entry>> {
+        self.switch(table, State::Running, State::Paused)
+    }
+
+    /// Goes on with a table that was paused.
+    pub fn resume(&mut self, table: usize) -> Result<Vec<Entry>> {
+        self.switch(table, State::Paused, State::Running)
+    }
+
+    /// Reads no more of the table: from this place of the stream on its changes are published. Chunks that are not
+    /// published are thrown away, and what an initial snapshot has left to them stays unsaid.
+    pub fn cancel(&mut self, table: usize) -> Result<Vec<Entry>> {
+        self.unseen = None;
+        let Some(table) = self.get_mut(table) else { return Ok(Vec::new()) };
+        if !matches!(table.state, State::Running | State::Paused) {
+            return Ok(Vec::new());
+        }
+        let mut entries = table.tombstones_of_forgotten();
+        table.state = State::Cancelled;
+        table.give_up_pending();
+        entries.push(table.record()?);
+        Ok(entries)
+    }
+
+    /// The table is gone: nothing of it is kept.
+    pub fn drop_table(&mut self, table: usize) -> Vec<Entry> {
+        self.unseen = None;
+        let Some(gone) = self.tables.get_mut(table).and_then(Option::take) else { return Vec::new() };
+        self.forget_at = self.next_forgotten();
+        let mut entries = gone.tombstones();
+        entries.push(record::tombstone(&gone.key, None));
+        entries
+    }
+
+    /// Begins the table anew under another number, for instance since its replica identity has changed. It needs another
+    /// X0: what was published meanwhile must be visible to the new reads.
+    pub fn restart_table(&mut self, table: usize) -> Result<(usize, Vec<Entry>)> {
+        let Some(old) = self.get(table) else {
+            return Err(Error::new(Kind::Bug, "a snapshot of an unknown table was to begin anew"));
+        };
+        let (name, request) = (old.name.clone(), old.request.clone());
+        let mut entries = self.drop_table(table);
+        let (number, asked) = self.ask(name, request)?;
+        entries.extend(asked);
+        Ok((number, entries))
+    }
+
+    // What workers say.
+
+    /// A range for a worker, who has it until `publish` or `failed`: the first that pends of a table that runs.
+    pub fn next_chunk(&mut self) -> Option<Chunk> {
+        for (number, table) in self.tables.iter_mut().enumerate() {
+            let Some(table) = table.as_mut().filter(|table| table.state == State::Running) else { continue };
+            let idle = Phase::Pending { taken: false };
+            let Some((ordinal, range)) = table.chain.iter_mut().find(|(_, range)| range.phase == idle) else { continue };
+            range.phase = Phase::Pending { taken: true };
+            return Some(Chunk {
+                range: RangeId { table: number, ordinal: *ordinal },
+                table: table.name.clone(),
+                variant: table.request.variant,
+                filter: table.request.filter.clone(),
+                lower: range.lower.clone(),
+                upper: range.upper.clone(),
+            });
+        }
+        None
+    }
+
+    /// The worker reads its range only up to `upper`, which lies inside; others may have the rest. Answers where the range
+    /// ends now: it stays as it is where it cannot be cut any more, or has been given up.
+    pub fn split(&mut self, id: RangeId, upper: Bound) -> Option<Bound> {
+        let table = self.get_mut(id.table)?;
+        if table.chain.get(&id.ordinal)?.phase == (Phase::Pending { taken: true }) {
+            table.version += 1;
+            range::split(&mut table.chain, id.ordinal, upper, table.version);
+        }
+        table.chain.get(&id.ordinal)?.upper.clone()
+    }
+
+    /// A worker has locked the table, then taken this snapshot, then asked for the table's filenode.
+    pub fn offer(&mut self, id: RangeId, snapshot: PgSnapshot, filenode: u32) -> Offer {
+        let snapshot = Arc::new(snapshot);
+        let horizon = self.horizon.clone();
+        let Some(table) = self.get_mut(id.table) else { return Offer::Discard };
+        let offer = table.offer(id.ordinal, &snapshot, filenode, horizon.as_deref());
+        if offer == Offer::Accepted {
+            self.unseen = None;
+            self.take_horizon(snapshot);
+        }
+        offer
+    }
+
+    /// A worker has read all rows; `lsn` is `pg_current_wal_insert_lsn()`, asked after the snapshot was taken.
+    pub fn read(&mut self, id: RangeId, lsn: Lsn) {
+        if let Some(Phase::Reading(reading)) = self.range_mut(id).map(|range| &mut range.phase) {
+            reading.lsn = Some(lsn);
+        }
+    }
+
+    /// A worker gives its range back: it pends again. What the stream covered meanwhile was visible to a snapshot that
+    /// the next one must cover; what a backfill left out is in the unseen set.
+    pub fn failed(&mut self, id: RangeId) {
+        if let Some(range) = self.range_mut(id).filter(|range| !range.is_done()) {
+            range.phase = Phase::Pending { taken: false };
+        }
+    }
+
+    /// The server has flushed its log up to here, says a connection that was open before the snapshots in use were taken.
+    pub fn flushed(&mut self, lsn: Lsn) {
+        self.flushed = self.flushed.max(lsn);
+    }
+
+    /// What the chunk waits for.
+    pub fn wait(&self, id: RangeId) -> Wait {
+        self.get(id.table).map_or(Wait::Discard, |table| table.wait(id.ordinal, self.flushed, self.passed))
+    }
+
+    /// The rows of the chunk that are not published.
+    pub fn left_out(&self, id: RangeId) -> Option<&LeftOut> {
+        self.get(id.table)?.chain.get(&id.ordinal)?.reading().map(|reading| &reading.left_out)
+    }
+
+    /// The rows of a chunk that is `Ready` are published at this place of the stream: the records that go with them. What
+    /// of the stream was judged before must be on Kafka no later.
+    pub fn publish(&mut self, id: RangeId, rows: u64) -> Result<Vec<Entry>> {
+        if self.wait(id) != Wait::Ready {
+            return Err(Error::new(Kind::Bug, "a chunk was to be published that is not ready"));
+        }
+        self.unseen = None;
+        let passed = self.passed;
+        let Some(table) = self.get_mut(id.table) else { return Ok(Vec::new()) };
+        let entries = table.publish(id.ordinal, rows, passed)?;
+        self.forget_at = self.next_forgotten();
+        Ok(entries)
+    }
+
+    /// A fresh snapshot: what it sees needs no waiting for. To be given now and then while no chunk is read.
+    pub fn prune(&mut self, snapshot: PgSnapshot) {
+        if self.horizon.as_ref().is_none_or(|horizon| snapshot.covers(horizon)) {
+            self.take_horizon(Arc::new(snapshot));
+        }
+    }
+
+    // What the stream asks.
+
+    /// Whether the stream need not ask anything, but for `advance`.
+    pub fn is_idle(&self) -> bool {
+        (0..self.tables.len()).all(|table| !self.judges(table))
+    }
+
+    /// Whether changes of this table must be judged.
+    pub fn judges(&self, table: usize) -> bool {
+        self.get(table).is_some_and(|table| !table.chain.is_empty())
+    }
+
+    /// The ranges of the table, by which Postgres says where keys lie.
+    pub fn bounds(&self, table: usize) -> Bounds {
+        let Some(found) = self.get(table) else { return Bounds { version: 0, ranges: Vec::new() } };
+        let range = |(ordinal, range): (&u64, &Range)| (RangeId { table, ordinal: *ordinal }, range.lower.clone());
+        Bounds { version: found.version, ranges: found.chain.iter().map(range).collect() }
+    }
+
+    /// A transaction of the stream begins; `xid` as pgoutput has it.
+    pub fn begin(&mut self, xid: u32) {
+        self.xid = widen(xid, self.reference);
+        self.reference = self.reference.max(self.xid);
+    }
+
+    /// What to do with a change of the transaction at a key that lies here, or with the half of a key change. `key` is any
+    /// spelling of the key that the worker's rows share; only a backfill looks at it.
+    pub fn judge(&mut self, place: Place, key: &[u8]) -> Verdict {
+        let Snapshot { tables, horizon, xid, unseen, .. } = self;
+        let Some(Some(table)) = tables.get_mut(place.range.table) else { return Verdict::Publish };
+        if table.chain.get(&place.range.ordinal).is_some_and(|range| range.since > place.version) {
+            return Verdict::Locate;
+        }
+        *unseen = None;
+        table.judge(place.range, *xid, key, horizon.as_deref())
+    }
+
+    /// What to do with a truncate of the table, which is a change of every key.
+    pub fn truncate(&mut self, table: usize) -> Verdict {
+        let Snapshot { tables, horizon, xid, unseen, .. } = self;
+        let Some(Some(found)) = tables.get_mut(table) else { return Verdict::Publish };
+        *unseen = None;
+        found.truncate(table, *xid, horizon.as_deref())
+    }
+
+    /// A transaction has ended, or a keepalive came between two: all that was committed before `next_lsn` is judged. The
+    /// records go into the unit that leads to `next_lsn`, or a later one.
+    pub fn advance(&mut self, next_lsn: Lsn) -> Result<Vec<Entry>> {
+        self.passed = self.passed.max(next_lsn);
+        self.flushed = self.flushed.max(next_lsn);
+        let mut entries = Vec::new();
+        if self.forget_at.is_some_and(|lsn| lsn <= next_lsn) {
+            for table in self.tables.iter_mut().flatten() {
+                entries.extend(table.forget(self.passed)?);
+            }
+            self.forget_at = self.next_forgotten();
+        }
+        Ok(entries)
+    }
+
+    // What the checkpoint holds.
+
+    /// The transactions, by the table's part of its key, that the next snapshot of a pending range must see. For the
+    /// checkpoint: the same value until it changes.
+    pub fn unseen(&mut self) -> Arc<BTreeMap<String, Vec<u64>>> {
+        let tables = &self.tables;
+        self.unseen.get_or_insert_with(|| Arc::new(collect_unseen(tables))).clone()
+    }
+
+    /// The highest position of a snapshot that is remembered. A server that has not flushed so far is another one than
+    /// that which was read.
+    pub fn remembered_max(&self) -> Option<Lsn> {
+        self.remembered().max()
+    }
+
+    fn next_forgotten(&self) -> Option<Lsn> {
+        self.remembered().min()
+    }
+
+    fn remembered(&self) -> impl Iterator<Item = Lsn> {
+        self.tables.iter().flatten().flat_map(|table| table.chain.values().filter_map(Range::forget_at))
+    }
+
+    fn take_horizon(&mut self, snapshot: Arc<PgSnapshot>) {
+        self.reference = self.reference.max(snapshot.xmax());
+        for range in self.tables.iter_mut().flatten().flat_map(|table| table.chain.values_mut()) {
+            if !range.unseen.is_empty() {
+                range.unseen.retain(|xid| !snapshot.sees(*xid));
+                self.unseen = None;
+            }
+        }
+        self.horizon = Some(snapshot);
+    }
+
+    fn switch(&mut self, table: usize, from: State, to: State) -> Result<Vec<Entry>> {
+        let Some(table) = self.get_mut(table).filter(|table| table.state == from) else { return Ok(Vec::new()) };
+        table.state = to;
+        Ok(vec![table.record()?])
+    }
+
+    fn get(&self, table: usize) -> Option<&Table> {
+        self.tables.get(table)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, table: usize) -> Option<&mut Table> {
+        self.tables.get_mut(table)?.as_mut()
+    }
+
+    pub(super) fn range_mut(&mut self, id: RangeId) -> Option<&mut Range> {
+        self.get_mut(id.table)?.chain.get_mut(&id.ordinal)
+    }
+}
+
+fn collect_unseen(tables: &[Option<Table>]) -> BTreeMap<String, Vec<u64>> {
+    let mut by_table = BTreeMap::new();
+    for table in tables.iter().flatten() {
+        let mut xids: Vec<u64> = table.chain.values().flat_map(|range| &range.unseen).copied().collect();
+        xids.sort_unstable();
+        xids.dedup();
+        if !xids.is_empty() {
+            by_table.insert(table.key.clone(), xids);
+        }
+    }
+    by_table
+}
