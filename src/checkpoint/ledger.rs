@@ -35,6 +35,11 @@ impl Ledger {
         Ledger { next_lsn, partial, open: None, last_commit: Lsn(0) }
     }
 
+    /// What the session began with.
+    pub fn next_lsn(&self) -> Lsn {
+        self.next_lsn
+    }
+
     /// A Begin message arrived; `commit_lsn` is its final LSN.
     pub fn begin(&mut self, commit_lsn: Lsn) -> Result<Admission> {
         if let Some(open) = self.open {

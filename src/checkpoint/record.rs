@@ -19,10 +19,12 @@ pub const INTENT: &str = "intent";
 /// The key of the takeover record.
 pub const TAKEOVER: &str = "takeover";
 /// What keys of snapshot ranges begin with.
-const PROGRESS: &str = "progress/";
+pub const PROGRESS: &str = "progress/";
 
 /// The version that this program writes, and the newest that it reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// What says nothing that version 1 does not know is written as version 1, so that there is a way back.
+const PLAIN_VERSION: u32 = 1;
 /// A record is at most so long; ours have some hundred bytes and a few for each topic.
 const BYTES_MAX: usize = 1 << 20;
 
@@ -58,6 +60,10 @@ pub struct Checkpoint {
     /// A large transaction of which a part is on Kafka (`large_transactions = "split"`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial: Option<Partial>,
+    /// While ranges of a snapshot pend: by the table's part of their keys, the transactions that their reads must see.
+    /// Since version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<BTreeMap<String, Vec<u64>>>,
 }
 
 /// The published part of a split transaction.
@@ -99,15 +105,18 @@ pub struct State {
     pub checkpoint: Option<Checkpoint>,
     pub intent: Option<Intent>,
     pub takeover: Option<Takeover>,
+    /// How far snapshots are, by key; what the records say is the snapshot's to know.
+    pub progress: BTreeMap<String, Vec<u8>>,
 }
 
 impl Checkpoint {
-    /// The version that new records carry.
-    pub const VERSION: u32 = VERSION;
+    /// The version of a new checkpoint; `to_json` writes the least that will do.
+    pub const VERSION: u32 = PLAIN_VERSION;
 
     /// As written to the topic.
     pub fn to_json(&self) -> Result<Vec<u8>> {
-        to_json(self)
+        let version = if self.unseen.is_some() { VERSION } else { PLAIN_VERSION };
+        to_json(&Checkpoint { version, ..self.clone() })
     }
 
     /// Whether this came late from an instance that had been taken over: without transactions no fence stops its last
@@ -121,7 +130,7 @@ impl Checkpoint {
 impl Intent {
     /// A new intent.
     pub fn new(slot: &str, system_identifier: &str) -> Intent {
-        Intent { version: VERSION, slot: slot.to_owned(), system_identifier: system_identifier.to_owned() }
+        Intent { version: PLAIN_VERSION, slot: slot.to_owned(), system_identifier: system_identifier.to_owned() }
     }
 
     /// As written to the topic.
@@ -133,7 +142,7 @@ impl Intent {
 impl Takeover {
     /// A takeover by this instance.
     pub fn new(instance: &str) -> Takeover {
-        Takeover { version: VERSION, instance: instance.to_owned() }
+        Takeover { version: PLAIN_VERSION, instance: instance.to_owned() }
     }
 
     /// As written to the topic.
@@ -158,8 +167,10 @@ impl State {
             }
             INTENT => self.intent = parse(value, offset)?,
             TAKEOVER => self.takeover = parse(value, offset)?,
-            // Progress of snapshots, of which this version has none.
-            _ if key.starts_with(PROGRESS) => {}
+            _ if key.starts_with(PROGRESS) => match value {
+                Some(value) => drop(self.progress.insert(key.to_owned(), value.to_vec())),
+                None => drop(self.progress.remove(key)),
+            },
             // What operators did decides nothing.
             _ if key.starts_with(AUDIT) => {}
             _ if value.is_none() => {}

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::document::{Document, Entry, Reader, Section, nearest};
 use super::source::SourceSection;
-use super::{LargeTransactions, Place, Plan, Unhandled};
+use super::{LargeTransactions, Place, Plan, SnapshotMode, SnapshotPlan, Unhandled};
 use crate::contract::{Contract, Repository};
 use crate::error::{Fault, Faults};
 use topic::TopicDraft;
@@ -68,7 +68,7 @@ pub fn load(path: &Path, repository: &Repository, topic_prefix: &str) -> Result<
 fn read(root: &mut Section<'_>, path: &Path, repository: &Repository, topic_prefix: &str) -> Option<Connector> {
     let name = connector_name(root, path);
     let head = root.section("source").and_then(read_source);
-    read_snapshot(root);
+    let snapshot = root.section("snapshot").and_then(read_snapshot);
     let topics = sections(root, "topic", |section| topic::read(section, repository, topic_prefix));
     let scope = Scope { repository, topics: &topics.read };
     let events = sections(root, "event", |section| rule::event(section, &scope));
@@ -89,6 +89,7 @@ fn read(root: &mut Section<'_>, path: &Path, repository: &Repository, topic_pref
         tombstones,
         unnamed: unnamed.unwrap_or(Unhandled::Filter),
         large_transactions: head.large_transactions,
+        snapshot: snapshot?,
         mapping_hash: String::new(),
     };
     plan.mapping_hash = hash::of(&plan);
@@ -142,14 +143,15 @@ fn source_id(entry: &Entry<'_>) -> Option<String> {
     Some(id.to_owned())
 }
 
-fn read_snapshot(root: &mut Section<'_>) {
-    let Some(mut section) = root.section("snapshot") else { return };
-    if let Some(entry) = section.need("mode", "\"none\"")
-        && entry.choice(&[("none", false), ("initial", true)]) == Some(true)
-    {
-        entry.fault("snapshots are not supported yet; \"none\" announces no rows that are there already");
-    }
+fn read_snapshot(mut section: Section<'_>) -> Option<SnapshotPlan> {
+    let modes = [("none", SnapshotMode::None), ("initial", SnapshotMode::Initial)];
+    let mode = section.get("mode").map(|entry| entry.choice(&modes));
+    let workers = section.get("workers").map(|entry| entry.integer(&(1..=16)));
     section.report_unknown();
+    Some(SnapshotPlan {
+        mode: mode.unwrap_or(Some(SnapshotMode::Initial))?,
+        workers: usize::try_from(workers.unwrap_or(Some(2))?).ok()?,
+    })
 }
 
 /// Reads every `[[key]]` and reports the keys that nobody asked for.

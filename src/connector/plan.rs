@@ -24,6 +24,7 @@ pub struct Plan {
     /// `[tables] unnamed`: what becomes of changes of tables that the file does not name.
     pub unnamed: Unhandled,
     pub large_transactions: LargeTransactions,
+    pub snapshot: SnapshotPlan,
     /// SHA-256 over all that decides which records a change yields, as hex: in the checkpoint.
     pub mapping_hash: String,
 }
@@ -176,7 +177,35 @@ pub enum LargeTransactions {
     Split,
 }
 
+/// `[snapshot]`: how rows that exist already are read.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotPlan {
+    pub mode: SnapshotMode,
+    /// Connections that read at once.
+    pub workers: usize,
+}
+
+/// Which rows are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotMode {
+    /// None but on demand.
+    None,
+    /// Once, each table that a rule on `read` names.
+    Initial,
+}
+
 impl Plan {
+    /// The tables whose rows are read.
+    pub fn tables_to_read(&self) -> Vec<TableName> {
+        let is_read =
+            |table: &&TablePlan| self.events_of(&table.name).any(|(_, event)| event.fires_on(Operation::Read));
+        match self.snapshot.mode {
+            SnapshotMode::None => Vec::new(),
+            SnapshotMode::Initial => self.tables.iter().filter(is_read).map(|table| table.name.clone()).collect(),
+        }
+    }
+
     /// The events that `table` feeds, with their indexes, in the order of the file.
     pub fn events_of<'a>(&'a self, table: &'a TableName) -> impl Iterator<Item = (usize, &'a EventPlan)> {
         self.events.iter().enumerate().filter(move |(_, event)| event.table == *table)

@@ -4,10 +4,15 @@
 //! Units leave at the end of a received buffer unless the committer is behind, so that nothing waits while the source is
 //! idle.
 
+mod gated;
+
 use std::sync::Arc;
+
+use gated::Gating;
 
 use super::emit::{Emitter, Origin, Place};
 use super::relations::Relations;
+use super::snapshot::Halves;
 use super::unit::{Ended, FilterRule, Tally, Unit, UnitKind};
 use crate::checkpoint::ledger::{Admission, Ledger};
 use crate::connector::Plan;
@@ -34,6 +39,9 @@ pub(super) struct Assembler {
     /// The next LSN once the whole transactions in `batch` are on Kafka.
     done_lsn: Option<Lsn>,
     transaction: Transaction,
+    /// All before it was received.
+    next_lsn: Lsn,
+    gating: Gating,
 }
 
 /// The transaction that is being received.
@@ -92,6 +100,8 @@ impl Assembler {
     ) -> Assembler {
         let width = plan.events.len() + plan.tombstones.len();
         Assembler {
+            next_lsn: ledger.next_lsn(),
+            gating: Gating::default(),
             ledger,
             decoder: Decoder::default(),
             relations,
@@ -137,17 +147,29 @@ impl Assembler {
         if let Some(index) = self.decoder.narrowed(body) {
             self.relations.define(index, &mut self.decoder)?;
         }
+        let halves = match body.first() {
+            Some(b'I' | b'U' | b'D') if self.is_gated() => self.judge(body, sink)?,
+            _ => Halves::PUBLISHED,
+        };
         match self.decoder.decode(body)? {
             Message::Row { relation, change } => {
                 faults::pass(Failpoint::RowReceived);
                 let number = self.relations.number(relation);
                 let Some(place) = self.transaction.place(number, self.epoch) else { return Ok(()) };
                 let (relations, tally) = (&self.relations, &mut self.transaction.tally);
-                emit(relations, &mut self.emitter, &mut self.batch, tally, relation, &change, &place)?;
+                if halves == Halves::PUBLISHED {
+                    emit(relations, &mut self.emitter, &mut self.batch, tally, relation, &change, &place)?;
+                } else {
+                    let table = relations.table(relation)?;
+                    self.emitter.emit_halves(table, &change, halves, &place, &mut self.batch, tally)?;
+                }
                 self.cut(sink)
             }
-            Message::Begin { final_lsn, commit_time_us, .. } => {
+            Message::Begin { final_lsn, commit_time_us, xid } => {
                 faults::pass(Failpoint::BeginReceived);
+                if let Some(gate) = &mut self.gating.gate {
+                    gate.begin(xid);
+                }
                 self.begin(final_lsn, commit_time_us)
             }
             Message::Commit { commit_lsn, end_lsn, .. } => {
@@ -156,7 +178,11 @@ impl Assembler {
             }
             Message::Relation { index } => {
                 faults::pass(Failpoint::RelationReceived);
-                self.relations.define(index, &mut self.decoder)
+                self.relations.define(index, &mut self.decoder)?;
+                match (&mut self.gating.gate, self.decoder.relation(index)) {
+                    (Some(gate), Some(relation)) => gate.define(index, relation),
+                    _ => Ok(()),
+                }
             }
             Message::Truncate { relations: truncated, .. } => {
                 faults::pass(Failpoint::TruncateReceived);
@@ -164,10 +190,15 @@ impl Assembler {
                     return Ok(());
                 }
                 let change = Change { operation: Operation::Truncate, old: None, new: None };
-                for &relation in truncated {
+                for relation in truncated.to_vec() {
+                    let published = self.judge_truncate(relation, sink)?;
                     let number = self.relations.number(relation);
                     let Some(place) = self.transaction.place(number, self.epoch) else { continue };
                     let (relations, tally) = (&self.relations, &mut self.transaction.tally);
+                    if !published {
+                        tally.cover();
+                        continue;
+                    }
                     emit(relations, &mut self.emitter, &mut self.batch, tally, relation, &change, &place)?;
                 }
                 self.cut(sink)
@@ -198,8 +229,9 @@ impl Assembler {
         faults::pass(Failpoint::KeepaliveReceived);
         self.flush(sink)?;
         let Some(next_lsn) = self.ledger.keepalive(wal_end) else { return Ok(()) };
+        self.advance(next_lsn)?;
         let kind = UnitKind::Progress { next_lsn, reply_requested };
-        sink(Unit { kind, batch: Batch::default(), tally: Tally::default(), oldest_us: None })
+        self.leave(Unit::new(kind, Batch::default(), Tally::default(), None), sink)
     }
 
     /// Whole transactions leave now.
@@ -224,7 +256,22 @@ impl Assembler {
         let empty = Tally::new(self.done.events.len());
         let tally = std::mem::replace(&mut self.done, empty);
         let oldest_us = tally.transactions.first().map(|ended| ended.commit_us).filter(|_| !batch.is_empty());
-        sink(Unit { kind: UnitKind::Whole { next_lsn }, batch, tally, oldest_us })
+        self.leave(Unit::new(UnitKind::Whole { next_lsn }, batch, tally, oldest_us), sink)
+    }
+
+    /// A unit leaves, with what there is to say of snapshots.
+    fn leave(&mut self, mut unit: Unit, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
+        if let Some(gate) = &mut self.gating.gate {
+            let (progress, pending) = gate.leave();
+            (unit.progress, unit.pending) = (progress, Some(pending));
+        }
+        sink(unit)
+    }
+
+    /// All before `next_lsn` was received.
+    fn advance(&mut self, next_lsn: Lsn) -> Result<()> {
+        self.next_lsn = next_lsn;
+        self.gating.gate.as_mut().map_or(Ok(()), |gate| gate.advance(next_lsn))
     }
 
     fn begin(&mut self, commit_lsn: Lsn, commit_us: i64) -> Result<()> {
@@ -244,6 +291,7 @@ impl Assembler {
 
     fn commit(&mut self, commit_lsn: Lsn, end_lsn: Lsn, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
         let next_lsn = self.ledger.commit(commit_lsn, end_lsn)?;
+        self.advance(next_lsn)?;
         let transaction = &mut self.transaction;
         transaction.open = false;
         if transaction.dropped {
@@ -297,11 +345,17 @@ impl Assembler {
         (transaction.first_record, transaction.first_byte) = (0, 0);
         let kind = UnitKind::Piece { commit_lsn: transaction.commit_lsn, changes: transaction.changes, end };
         let oldest_us = Some(transaction.commit_us);
-        sink(Unit { kind, batch: std::mem::take(&mut self.batch), tally, oldest_us })
+        let unit = Unit::new(kind, std::mem::take(&mut self.batch), tally, oldest_us);
+        self.leave(unit, sink)
     }
 }
 
 impl Transaction {
+    /// The next change of it is on Kafka already.
+    fn is_published_before(&self) -> bool {
+        self.dropped || self.changes < self.from
+    }
+
     /// Where the next change stands; None where it is on Kafka already.
     fn place(&mut self, table: usize, epoch: u32) -> Option<Place<'static>> {
         if self.dropped {

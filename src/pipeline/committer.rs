@@ -4,17 +4,19 @@
 //! source has low latency and a busy one large groups, without an interval to tune. Nothing is confirmed that Kafka has
 //! not committed, and never is a commit asked for while a record is in flight.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
 
 use super::lane::Lane;
-use super::unit::{Tally, Unit, UnitKind};
+use super::unit::{Pending, Tally, Unit, UnitKind};
 use crate::checkpoint::record::{Checkpoint, Partial};
 use crate::error::{At, Error, Kind, Result};
 use crate::faults::{self, Failpoint, Mutation, mutated};
 use crate::model::{Batch, Lsn, Position};
 use crate::publish::Progress;
+use crate::snapshot::Entry;
 
 /// A group is closed at this size even if more waits.
 const GROUP_BYTES: usize = 16 << 20;
@@ -61,6 +63,8 @@ struct Group {
     bytes: usize,
     units_with_records: usize,
     urgent: bool,
+    progress: Vec<Entry>,
+    pending: Option<Pending>,
 }
 
 /// How a transaction that came in pieces ended.
@@ -99,7 +103,7 @@ impl<L: Lane> Committer<L> {
                         Large::CutOff if mutated(Mutation::TornOnDrain) => return self.commit(),
                         Large::CutOff => return Ok(()),
                     },
-                    UnitKind::Whole { .. } | UnitKind::Progress { .. } => match self.gather(&unit) {
+                    UnitKind::Whole { .. } | UnitKind::Progress { .. } | UnitKind::Chunk => match self.gather(&unit) {
                         Err(_) if mutated(Mutation::GoOnAfterAbort) => self.give_up()?,
                         gathered => gathered?,
                     },
@@ -145,7 +149,11 @@ impl<L: Lane> Committer<L> {
                 self.group.next_lsn = end;
                 self.group.partial = end.is_none().then_some(Partial { commit_lsn, changes });
             }
+            UnitKind::Chunk => {}
         }
+        self.group.urgent |= !unit.progress.is_empty();
+        self.group.progress.extend_from_slice(&unit.progress);
+        self.group.pending = unit.pending.clone().or(self.group.pending.take());
         self.group.tally.add(&unit.tally);
         self.group.units_with_records += usize::from(unit.oldest_us.is_some());
         self.send(&unit.batch)?;
@@ -219,10 +227,13 @@ impl<L: Lane> Committer<L> {
 
     /// Writes the checkpoint behind the group's records, commits both, and confirms.
     fn commit(&mut self) -> Result<()> {
-        if self.group.next_lsn.is_none() && self.group.partial.is_none() {
+        if self.group.next_lsn.is_none() && self.group.partial.is_none() && self.group.progress.is_empty() {
             return Ok(());
         }
         let mut checkpoint = self.settings.checkpoint.clone();
+        if let Some(pending) = self.group.pending.take() {
+            checkpoint.unseen = pending.map(|unseen| BTreeMap::clone(&unseen));
+        }
         checkpoint.partial = self.group.partial.take();
         checkpoint.next_lsn = self.group.next_lsn.unwrap_or(checkpoint.next_lsn);
         self.begin()?;
@@ -233,6 +244,9 @@ impl<L: Lane> Committer<L> {
         if self.settings.transactional && mutated(Mutation::CheckpointOutside) {
             drive(lane, "commit", L::commit)?;
             lane.begin()?;
+        }
+        for entry in &std::mem::take(&mut self.group.progress) {
+            drive(lane, "send the progress", |lane, until| lane.send_progress(entry, until))?;
         }
         let value = checkpoint.to_json()?;
         drive(lane, "send the checkpoint", |lane, until| lane.send_checkpoint(&value, until))?;
@@ -278,7 +292,9 @@ fn drive<L: Lane>(lane: &mut L, doing: &str, mut step: impl FnMut(&mut L, Instan
 impl Group {
     /// When a group without records is to be written; None: there is nothing to write.
     fn due(&self, last_written: Instant) -> Option<Instant> {
-        self.next_lsn?;
+        if self.progress.is_empty() {
+            self.next_lsn?;
+        }
         Some(match (self.urgent || self.begun, self.tally.received > 0) {
             (true, _) => last_written,
             (false, true) => last_written + FILTERED_INTERVAL,

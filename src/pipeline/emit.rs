@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::programs::TablePrograms;
+use super::snapshot::Halves;
 use super::unit::{FilterRule, Tally};
 use crate::connector::Plan;
 use crate::encode::headers::{HeaderMode, HeaderNames, HeaderPlan};
@@ -110,6 +111,43 @@ impl Emitter {
         }
         for i in 0..self.yields.events.len() {
             self.event(self.yields.events[i], table, &change, place, batch, tally)?;
+        }
+        Ok(())
+    }
+
+    /// The same for a change of which a snapshot's reads hold a part: where only the new key's row is news, it is a read;
+    /// where only the old key's is gone, its tombstones are left to say so.
+    pub(super) fn emit_halves(
+        &mut self,
+        table: &TablePrograms,
+        change: &Change<'_>,
+        halves: Halves,
+        place: &Place<'_>,
+        batch: &mut Batch,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        if halves.is_covered() {
+            tally.cover();
+            return Ok(());
+        }
+        if halves.is_new_only() {
+            let read = Change { operation: Operation::Read, old: None, ..*change };
+            return self.emit(table, &read, place, batch, tally);
+        }
+        if !halves.is_old_only() {
+            return self.emit(table, change, place, batch, tally);
+        }
+        let gone = Change { operation: Operation::Delete, new: None, ..*change };
+        table.rules.route(&gone, &mut self.yields)?;
+        self.sequence.clear();
+        write_sequence(&place.position, &mut self.sequence);
+        if self.yields.tombstones.is_empty() {
+            tally.cover();
+            return Ok(());
+        }
+        (tally.received, tally.published) = (tally.received + 1, tally.published + 1);
+        for i in 0..self.yields.tombstones.len() {
+            self.tombstone(self.yields.tombstones[i], table, &gone, place, batch, tally)?;
         }
         Ok(())
     }

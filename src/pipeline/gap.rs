@@ -104,6 +104,7 @@ impl Gap {
             timeline: self.timeline,
             system_identifier: self.system_identifier.clone(),
             partial: None,
+            unseen: None,
             ..self.before.clone()
         }
     }

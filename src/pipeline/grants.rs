@@ -1,11 +1,14 @@
 //! The SQL by which a DBA lets a connector in: a role, what it may do, the publication. Nothing more is needed: changes
 //! come by the right to replicate, and the catalog is open to every role.
 
+use std::collections::BTreeSet;
+
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 
 use super::check::rule_tables;
 use crate::connector::{Plan, SourceSection};
 use crate::error::Result;
+use crate::model::TableName;
 use crate::source::preflight::create_publication_sql;
 
 /// Statements for `psql`, safe to run again. The role's password is nobody's but the DBA's.
@@ -19,6 +22,7 @@ pub fn grants(plan: &Plan, source: &SourceSection) -> Result<String> {
     let tables: Vec<_> = rule_tables(plan).into_iter().collect();
     let create_role = if_missing("pg_roles", "rolname", &source.user, &format!("CREATE ROLE {role}"));
     let publication = create_publication_sql(&source.publication, &tables);
+    let reading = reading(plan, &role);
     let create_publication = if_missing("pg_publication", "pubname", &source.publication, &publication);
     Ok(format!(
         "-- What connector {connector} needs in database {database}. As superuser; from 16 on also who has
@@ -33,11 +37,32 @@ pub fn grants(plan: &Plan, source: &SourceSection) -> Result<String> {
 ALTER ROLE {role} LOGIN REPLICATION;
 GRANT CONNECT ON DATABASE {quoted_database} TO {role};
 
--- Neither USAGE nor SELECT: changes come by the right to replicate. Only the owner of the tables can publish them, with
--- the right to CREATE in the database, and the publication stays his.
+{reading}
+-- Only the owner of the tables can publish them, with the right to CREATE in the database, and the publication stays his.
 {create_publication}
 "
     ))
+}
+
+/// Changes come by the right to replicate; rows that exist already are read as anybody reads them.
+fn reading(plan: &Plan, role: &str) -> String {
+    let read = plan.tables_to_read();
+    if read.is_empty() {
+        return "-- Neither USAGE nor SELECT: changes come by the right to replicate.".to_owned();
+    }
+    let schemas: BTreeSet<String> = read.iter().map(|table| escape_identifier(&table.schema)).collect();
+    let tables: Vec<String> = read.iter().map(quoted).collect();
+    format!(
+        "-- The rows that exist already are read ([snapshot] mode = \"initial\"); changes come by the right to replicate.
+GRANT USAGE ON SCHEMA {} TO {role};
+GRANT SELECT ON TABLE {} TO {role};",
+        schemas.into_iter().collect::<Vec<_>>().join(", "),
+        tables.join(", ")
+    )
+}
+
+fn quoted(table: &TableName) -> String {
+    format!("{}.{}", escape_identifier(&table.schema), escape_identifier(&table.table))
 }
 
 fn if_missing(catalog: &str, column: &str, name: &str, statement: &str) -> String {

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::faults::{Mutation, mutated};
 use crate::model::{Batch, Lsn};
 use crate::publish::{Names, Producer, Progress};
+use crate::snapshot::Entry;
 use crate::source::Stream;
 
 /// The way from the assembler's units to Kafka, and back to the slot. `KafkaLane` is the real one; the simulation has its
@@ -28,6 +29,8 @@ pub(super) trait Lane {
     fn begin(&mut self) -> Result<()>;
     /// Hands over the batch's records from index `first` on; the index of the first that was not taken.
     fn send(&mut self, batch: &Batch, first: usize, until: Instant) -> Result<usize>;
+    /// Hands over a record of a snapshot's progress.
+    fn send_progress(&mut self, entry: &Entry, until: Instant) -> Result<Progress>;
     /// Hands over a checkpoint record.
     fn send_checkpoint(&mut self, value: &[u8], until: Instant) -> Result<Progress>;
     /// Waits until all that was handed over is acknowledged.
@@ -84,6 +87,10 @@ impl Lane for KafkaLane {
     fn send(&mut self, batch: &Batch, first: usize, until: Instant) -> Result<usize> {
         let names = Names { topics: &self.topics, headers: &self.headers };
         self.producer.send(batch, first, names, until)
+    }
+
+    fn send_progress(&mut self, entry: &Entry, until: Instant) -> Result<Progress> {
+        self.producer.send_raw(&self.checkpoint_topic, 0, entry.key.as_bytes(), entry.value.as_deref(), until)
     }
 
     fn send_checkpoint(&mut self, value: &[u8], until: Instant) -> Result<Progress> {

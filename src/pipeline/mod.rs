@@ -34,6 +34,7 @@ mod session;
 mod settings;
 #[cfg(test)]
 mod simulation;
+mod snapshot;
 mod source;
 mod start;
 mod supervisor;

@@ -9,6 +9,8 @@ use crate::error::{Disposition, Error, Kind, Result};
 use crate::faults::{self, Failpoint, Mutation, mutated};
 use crate::model::Lsn;
 
+use std::collections::BTreeMap;
+
 use super::ownership::Owner;
 
 /// Kafka and Postgres, as far as a start needs them. Each call may last, fail, or take effect and fail all the same.
@@ -66,6 +68,8 @@ pub(super) struct Started<W: World> {
     pub(super) checkpoint: Checkpoint,
     pub(super) fenced: W::Fenced,
     pub(super) stream: W::Stream,
+    /// How far snapshots are.
+    pub(super) progress: BTreeMap<String, Vec<u8>>,
 }
 
 /// Starts; None: the stop came first.
@@ -91,7 +95,10 @@ pub(super) fn start<W: World>(world: &mut W) -> Result<Option<Started<W>>> {
     world.write(&mut fenced, &[(TAKEOVER, Some(&takeover))])?;
     faults::pass(Failpoint::TakeoverWritten);
     match behind_the_fence(world, source, &mut fenced, &state) {
-        Ok(streaming) => Ok(streaming.map(|(checkpoint, stream)| Started { checkpoint, fenced, stream })),
+        Ok(streaming) => Ok(streaming.map(|(checkpoint, stream)| {
+            let progress = state.progress;
+            Started { checkpoint, fenced, stream, progress }
+        })),
         Err(error) if error.disposition() == Disposition::Halt => {
             // An instance that took over meanwhile may have moved what was looked at: then this is refused.
             world.write(&mut fenced, &[(TAKEOVER, Some(&takeover))])?;
@@ -125,7 +132,7 @@ fn behind_the_fence<W: World>(
             if mutated(Mutation::StartAtConfirmed) {
                 next_lsn = facts.slot_position()?;
             }
-            Checkpoint { epoch, next_lsn, partial, ..base }
+            Checkpoint { epoch, next_lsn, partial, unseen: old.unseen.clone(), ..base }
         }
         (Verdict::Stream, None) => return Err(Error::new(Kind::Bug, "the start table streams without a checkpoint")),
         (Verdict::Adopt, _) => first_checkpoint(world, fenced, base, facts.slot_position()?)?,

@@ -50,6 +50,11 @@ impl Relations {
         }
     }
 
+    /// The programs of a table as the catalog describes it.
+    pub(super) fn compile(&self, relation: &Arc<Relation>) -> Result<TablePrograms> {
+        TablePrograms::compile(&self.plan, relation, &self.ids, self.epoch)
+    }
+
     /// The programs of the table with this index.
     pub(super) fn table(&self, index: usize) -> Result<&TablePrograms> {
         let table = self.tables.get(index).and_then(Option::as_ref);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
 use super::assembler::Assembler;
 use super::committer::{Committer, CommitterSettings};
@@ -12,6 +12,7 @@ use super::connector::End;
 use super::inflight::Inflight;
 use super::lane::KafkaLane;
 use super::monitor::Monitor;
+use super::snapshot::{Worker, WorkerSettings};
 use super::task::{Stop, Stopper, Task, stop_signal};
 use super::unit::Unit;
 use crate::error::{Error, Kind, Result};
@@ -38,6 +39,8 @@ pub(super) struct Session {
     pub(super) inflight: Inflight,
     pub(super) monitor: Monitor,
     pub(super) silenced: Silenced,
+    /// Those who read rows that exist already.
+    pub(super) workers: Vec<WorkerSettings>,
 }
 
 /// The large transaction inside which the source fell silent last, by its commit LSN. Where it does so again, the server
@@ -55,9 +58,11 @@ impl Silenced {
 
 /// Runs until the stop, or until one of its parts fails.
 pub(super) fn run(session: Session, stop: &Stop) -> Result<End> {
-    let Session { stream, assembler, units, committer, lane, inflight, mut monitor, silenced } = session;
+    let Session { stream, assembler, units, committer, lane, inflight, mut monitor, silenced, workers } = session;
     let (ended, any_ended) = bounded(2);
     let (intake_stopper, intake) = stop_signal();
+    let (reading_stopper, reading_stop) = stop_signal();
+    let told = ended.clone();
     let committing = {
         let ended = ended.clone();
         Task::spawn("commit", move || {
@@ -72,9 +77,25 @@ pub(super) fn run(session: Session, stop: &Stop) -> Result<End> {
             assemble(assembler, &stream, &units, &inflight, &silenced, &intake)
         })?
     };
+    let read = |(number, worker)| read(number, worker, reading_stop.clone(), told.clone());
+    let reading = workers.into_iter().enumerate().map(read).collect::<Result<Vec<_>>>()?;
     let watched = watch(&mut monitor, &stream, &any_ended, stop);
     let stopped = stop.is_set();
-    end(stream, intake_stopper, assembling, committing, watched, stopped)
+    // First of all: nobody may wait for a thread that waits for an answer.
+    drop(reading_stopper);
+    let ended = end(stream, intake_stopper, assembling, committing, watched, stopped);
+    let read: Vec<Result<()>> = reading.into_iter().map(Task::join).collect();
+    read.into_iter().collect::<Result<()>>()?;
+    ended
+}
+
+/// A worker's thread. Its end is the session's only if it is an error.
+fn read(number: usize, settings: WorkerSettings, stop: Stop, ended: Sender<()>) -> Result<Task<()>> {
+    Task::spawn(&format!("snapshot-{number}"), move || {
+        let read = Worker::new(settings, stop).run();
+        let _told = read.is_err().then(|| EndSignal(ended));
+        read
+    })
 }
 
 /// Waits for the stop or the first end, and lets the monitor look at once and now and then.
@@ -134,9 +155,21 @@ fn assemble(
     };
     let mut heard = Instant::now();
     loop {
-        let patience = if assembler.large_open().is_some() { LARGE_SILENCE } else { Duration::from_secs(3600) };
+        let mut patience = if assembler.large_open().is_some() { LARGE_SILENCE } else { Duration::from_secs(3600) };
+        let asks = assembler.asks();
+        let paused = assembler.paused_until();
+        if let Some(until) = paused {
+            patience = patience.min(until.saturating_duration_since(Instant::now()));
+        }
+        let frames = if paused.is_some() { &never() } else { &stream.frames };
         select! {
-            recv(stream.frames) -> frames => match frames {
+            recv(asks) -> ask => {
+                if let Ok(ask) = ask {
+                    assembler.answer(ask)?;
+                    assembler.publish_ready(&mut sink)?;
+                }
+            }
+            recv(frames) -> frames => match frames {
                 Ok(frames) => {
                     heard = take(&mut assembler, stream, &frames, &mut sink)?.then(Instant::now).unwrap_or(heard);
                     stream.recycle(frames);
@@ -145,6 +178,7 @@ fn assemble(
                     if !gather {
                         assembler.flush(&mut sink)?;
                     }
+                    assembler.publish_ready(&mut sink)?;
                 }
                 Err(_) => return Ok(()),
             },
@@ -169,10 +203,15 @@ fn take(
     sink: &mut impl FnMut(Unit) -> Result<()>,
 ) -> Result<bool> {
     let mut data = false;
-    for frame in frames.iter() {
+    // How many of the frames have had the keys of their changes looked up.
+    let mut located = 0;
+    for (number, frame) in frames.iter().enumerate() {
         match frame {
             Frame::Data { wal_start, body, .. } => {
                 data = true;
+                if assembler.is_gated() && located <= number {
+                    located = number.saturating_add(assembler.locate(bodies(frames, number))?);
+                }
                 let row = body.first().is_some_and(|tag| b"IUD".contains(tag));
                 if mutated(Mutation::ResumeByRowLsn) && row && assembler.is_behind_us(wal_start) {
                     continue;
@@ -188,6 +227,14 @@ fn take(
         }
     }
     Ok(data)
+}
+
+/// The messages from this frame on; a keepalive has none.
+fn bodies(frames: &Frames, from: usize) -> impl Iterator<Item = &[u8]> {
+    frames.iter().skip(from).map(|frame| match frame {
+        Frame::Data { body, .. } => body,
+        Frame::Keepalive { .. } => &[],
+    })
 }
 
 /// Says when dropped, also by a panic, that its thread has ended.

@@ -18,6 +18,7 @@ use super::ownership::Owner;
 use super::recovery::{self, SourceFacts, Started, World};
 use super::relations::{Enrich, Relations};
 use super::session::{Session, UNITS};
+use super::snapshot::{Gate, GateSettings, WorkerSettings};
 use super::source::Source;
 use super::task::Stop;
 use super::{contracts, settings, topics};
@@ -64,6 +65,13 @@ pub(super) fn start(connector: &mut Connector, stop: &Stop) -> Result<Option<Ses
     attempt.kafka.store.ensure_topic(&attempt.kafka.admin)?;
     let started = recovery::start(&mut attempt)?;
     started.map(|started| attempt.session(started)).transpose()
+}
+
+/// Microseconds since 1970.
+#[allow(clippy::disallowed_methods, reason = "when something was asked for is said to people")]
+fn now_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 pub(super) fn step() -> Instant {
@@ -138,6 +146,7 @@ impl World for Attempt<'_> {
             partitions: topics::prepare(self.connector, &self.kafka.admin, recorded)?,
             mapping: self.connector.plan.mapping_hash.clone(),
             partial: None,
+            unseen: None,
         };
         note_changes(self.connector.name(), recorded, &base);
         Ok(base)
@@ -186,7 +195,7 @@ impl<'a> Attempt<'a> {
     }
 
     fn session(&mut self, started: Started<Self>) -> Result<Session> {
-        let Started { checkpoint, fenced, stream: Streaming { stream, sql, settings } } = started;
+        let Started { checkpoint, fenced, stream: Streaming { stream, sql, settings }, progress } = started;
         let ids = contracts::ids(self.connector)?;
         let connector = &*self.connector;
         let (plan, metrics, handle) = (&connector.plan, connector.metrics(), &connector.handle);
@@ -200,11 +209,29 @@ impl<'a> Attempt<'a> {
         let partitions = plan.topics.iter().map(|topic| checkpoint.partitions[&topic.name]).collect();
         let headers = settings::headers(connector.process.kafka.headers);
         let emitter = Emitter::new(plan.clone(), headers, &ids.schema_uris, partitions);
+        let header_names = emitter.header_names();
         let partial = checkpoint.partial.map(|partial| (partial.commit_lsn, partial.changes));
         let ledger = Ledger::new(checkpoint.next_lsn, partial);
         let inflight = Inflight::new(metrics.clone(), connector.health().clone());
         let (units, gathered) = bounded(UNITS);
         let stream = Arc::new(stream);
+        // The server of the stream, also where a failover comes between.
+        let settings = SourceSettings { hosts: vec![sql.host().to_owned()], ..settings };
+        let (asks, asked) = bounded(plan.snapshot.workers);
+        let gate = Gate::open(GateSettings {
+            handle: handle.clone(),
+            sql: sql.clone(),
+            asks: asked,
+            tables: plan.tables_to_read(),
+            progress,
+            unseen: checkpoint.unseen.clone().unwrap_or_default(),
+            next_lsn: checkpoint.next_lsn,
+            now_us: now_us(),
+        })?;
+        let worker = WorkerSettings { handle: handle.clone(), source: settings.clone(), asks };
+        let workers = if gate.is_some() { vec![worker; plan.snapshot.workers] } else { Vec::new() };
+        let mut assembler = Assembler::new(plan, checkpoint.epoch, ledger, relations, emitter, LARGE_BYTES);
+        assembler.set_gate(gate);
         Ok(Session {
             units,
             lane: KafkaLane {
@@ -212,12 +239,13 @@ impl<'a> Attempt<'a> {
                 producer,
                 stream: stream.clone(),
                 topics: plan.topics.iter().map(|topic| topic.name.clone()).collect(),
-                headers: emitter.header_names(),
+                headers: header_names,
                 checkpoint_topic: self.kafka.store.topic().to_owned(),
                 metrics: metrics.clone(),
                 inflight: inflight.clone(),
             },
-            assembler: Assembler::new(plan, checkpoint.epoch, ledger, relations, emitter, LARGE_BYTES),
+            assembler,
+            workers,
             committer: CommitterSettings {
                 transactional: checkpoint.delivery == Delivery::ExactlyOnce,
                 split: plan.large_transactions == LargeTransactions::Split,
@@ -226,8 +254,7 @@ impl<'a> Attempt<'a> {
             },
             monitor: Monitor {
                 handle: handle.clone(),
-                // The server of the stream, also where a failover comes between.
-                source: SourceSettings { hosts: vec![sql.host().to_owned()], ..settings },
+                source: settings,
                 sql,
                 plan: plan.clone(),
                 metrics: metrics.clone(),

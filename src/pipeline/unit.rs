@@ -1,6 +1,10 @@
 //! What the assembler hands to the publisher.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::model::{Batch, Lsn};
+use crate::snapshot::Entry;
 
 /// Encoded records with the position that they lead to.
 #[derive(Debug)]
@@ -10,6 +14,21 @@ pub(super) struct Unit {
     pub(super) tally: Tally,
     /// Commit time of its first transaction, if it has records (server clock, microseconds since 2000-01-01).
     pub(super) oldest_us: Option<i64>,
+    /// Records of the progress of snapshots.
+    pub(super) progress: Vec<Entry>,
+    /// None: what pends is as before.
+    pub(super) pending: Option<Pending>,
+}
+
+/// What pends of snapshots once a unit is on Kafka, for the checkpoint: by table, the transactions that their reads must
+/// see. None: nothing pends.
+pub(super) type Pending = Option<Arc<BTreeMap<String, Vec<u64>>>>;
+
+impl Unit {
+    /// A unit that says nothing of snapshots.
+    pub(super) fn new(kind: UnitKind, batch: Batch, tally: Tally, oldest_us: Option<i64>) -> Unit {
+        Unit { kind, batch, tally, oldest_us, progress: Vec::new(), pending: None }
+    }
 }
 
 /// How a unit joins Kafka transactions.
@@ -29,6 +48,8 @@ pub(super) enum UnitKind {
         /// With the last piece: the next LSN.
         end: Option<Lsn>,
     },
+    /// Rows that a snapshot has read, at this place of the stream, also between the pieces of a transaction.
+    Chunk,
     /// No records: everything before `next_lsn` was received, and is on Kafka once the units before this one are.
     Progress {
         /// The next LSN.
@@ -38,7 +59,7 @@ pub(super) enum UnitKind {
     },
 }
 
-/// Counts that become metrics when the unit is on Kafka: every change received is published or filtered.
+/// Counts that become metrics when the unit is on Kafka: every change received is published, filtered or covered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     /// Changes received.
@@ -47,6 +68,8 @@ pub(super) struct Tally {
     pub(super) published: u64,
     /// Events (and tombstones) by index: the plan's events first, then its tombstones.
     pub(super) events: Vec<u64>,
+    /// Changes that a snapshot's read holds.
+    pub(super) covered: u64,
     /// Changes filtered, by `FilterRule` as index.
     pub(super) filtered: [u64; FilterRule::COUNT],
     /// The source transactions that end in this unit.
@@ -103,6 +126,7 @@ impl Tally {
     pub(super) fn add(&mut self, other: &Tally) {
         self.received += other.received;
         self.published += other.published;
+        self.covered += other.covered;
         self.events.resize(self.events.len().max(other.events.len()), 0);
         self.events.iter_mut().zip(&other.events).for_each(|(sum, count)| *sum += count);
         self.filtered.iter_mut().zip(&other.filtered).for_each(|(sum, count)| *sum += count);
@@ -112,9 +136,16 @@ impl Tally {
     /// Adds what `other` counted and leaves it at zero, with its memory.
     pub(super) fn take(&mut self, other: &mut Tally) {
         self.add(other);
-        (other.received, other.published, other.filtered) = (0, 0, [0; FilterRule::COUNT]);
+        (other.received, other.published, other.covered) = (0, 0, 0);
+        other.filtered = [0; FilterRule::COUNT];
         other.events.fill(0);
         other.transactions.clear();
+    }
+
+    /// A change was received that a snapshot's read holds.
+    pub(super) fn cover(&mut self) {
+        self.received += 1;
+        self.covered += 1;
     }
 
     /// A change was received and filtered by `rule`.

@@ -128,6 +128,7 @@ mod tests {
             tables: Vec::new(),
             unnamed: Unhandled::Filter,
             large_transactions: LargeTransactions::Whole,
+            snapshot: crate::connector::SnapshotPlan { mode: crate::connector::SnapshotMode::None, workers: 1 },
             mapping_hash: String::new(),
         }
     }

@@ -47,8 +47,7 @@ impl Table {
 
     pub(super) fn restore(record: TableRecord, chain: Chain) -> Table {
         let name = record.name();
-        let request =
-            Request { variant: record.variant, filter: record.filter, asked_us: record.asked_us };
+        let request = Request { variant: record.variant, filter: record.filter, asked_us: record.asked_us };
         let mut table = Table {
             state: record.state,
             x0: record.x0,

@@ -183,7 +183,9 @@ impl Snapshot {
         for (number, table) in self.tables.iter_mut().enumerate() {
             let Some(table) = table.as_mut().filter(|table| table.state == State::Running) else { continue };
             let idle = Phase::Pending { taken: false };
-            let Some((ordinal, range)) = table.chain.iter_mut().find(|(_, range)| range.phase == idle) else { continue };
+            let Some((ordinal, range)) = table.chain.iter_mut().find(|(_, range)| range.phase == idle) else {
+                continue;
+            };
             range.phase = Phase::Pending { taken: true };
             return Some(Chunk {
                 range: RangeId { table: number, ordinal: *ordinal },

@@ -154,18 +154,18 @@ impl ChunkTable {
         side(lower, ">=").into_iter().chain(side(upper, "<")).collect()
     }
 
-    fn boundary(&self, lower: Option<&KeyText>, rows: u64) -> String {
+    fn boundary(&self, lower: Option<&KeyText>, upper: Option<&KeyText>, rows: u64) -> String {
         let texts: Vec<String> = self.key_texts().collect();
         format!(
             "SELECT ARRAY[{}] FROM {}{} ORDER BY {} OFFSET {rows} LIMIT 1",
             texts.join(", "),
             self.from,
-            where_all(&self.range(lower, None)),
+            where_all(&self.range(lower, upper)),
             self.key_list()
         )
     }
 
-    fn copy(&self, lower: Option<&KeyText>, upper: Option<&KeyText>) -> String {
+    fn copy(&self, lower: Option<&KeyText>, upper: Option<&KeyText>, filter: Option<&str>) -> String {
         let column = |(name, slot): &(String, SlotKind)| match slot {
             SlotKind::Binary => name.clone(),
             _ => format!("{name}::text"),
@@ -173,7 +173,8 @@ impl ChunkTable {
         let xmin = "xmin::text".to_owned();
         let list: Vec<String> = self.columns.iter().map(column).chain(self.key_texts()).chain([xmin]).collect();
         let mut conditions = self.range(lower, upper);
-        conditions.extend(self.filter.as_ref().map(|filter| format!("({filter})")));
+        let filters = [self.filter.as_deref(), filter];
+        conditions.extend(filters.into_iter().flatten().map(|filter| format!("({filter})")));
         format!(
             "COPY (SELECT {} FROM {}{}) TO STDOUT (FORMAT binary)",
             list.join(", "),
@@ -313,9 +314,15 @@ impl ChunkReader {
     }
 
     /// The key of the row that stands `rows` rows behind `lower` (None: the table's beginning): where the next chunk
-    /// begins. None: there are no more rows than that.
-    pub async fn boundary(&self, table: &ChunkTable, lower: Option<&KeyText>, rows: u64) -> Result<Option<KeyText>> {
-        let found = self.sql.rows(&table.boundary(lower, rows), &[]).await.map_err(|error| at(error, table))?;
+    /// begins. None: there are no more rows than that below `upper`.
+    pub async fn boundary(
+        &self,
+        table: &ChunkTable,
+        lower: Option<&KeyText>,
+        upper: Option<&KeyText>,
+        rows: u64,
+    ) -> Result<Option<KeyText>> {
+        let found = self.sql.rows(&table.boundary(lower, upper, rows), &[]).await.map_err(|error| at(error, table))?;
         found.first().map(|row| column(row, 0)).transpose()
     }
 
@@ -344,9 +351,11 @@ impl ChunkReader {
         self.lsn("SELECT pg_current_wal_flush_lsn()::text").await
     }
 
-    /// Makes the server flush: its commit record is one that somebody waits for.
-    pub async fn make_flush(&self) -> Result<()> {
-        self.sql.rows("SELECT pg_current_xact_id()::text", &[]).await.map(drop)
+    /// The xid of a transaction of its own, which has ended. Its commit makes the server flush what came before.
+    pub async fn current_xid(&self) -> Result<u64> {
+        let rows = self.sql.rows("SELECT pg_current_xact_id()::text", &[]).await?;
+        let text: &str = rows.first().map_or_else(|| Ok(""), |row| column(row, 0))?;
+        text.parse().map_err(|_| Error::new(Kind::Protocol, "an xid that is none"))
     }
 
     async fn lsn(&self, query: &str) -> Result<Lsn> {
@@ -356,8 +365,15 @@ impl ChunkReader {
     }
 
     /// The rows of the range as of the snapshot that `begin` took, as COPY writes them.
-    pub async fn rows(&self, table: &ChunkTable, lower: Option<&KeyText>, upper: Option<&KeyText>) -> Result<Vec<u8>> {
-        let query = table.copy(lower, upper);
+    /// `filter` is a condition as SQL.
+    pub async fn rows(
+        &self,
+        table: &ChunkTable,
+        lower: Option<&KeyText>,
+        upper: Option<&KeyText>,
+        filter: Option<&str>,
+    ) -> Result<Vec<u8>> {
+        let query = table.copy(lower, upper, filter);
         let read = async {
             let mut parts = pin!(self.sql.copy_out(&query).await?);
             let mut bytes = Vec::new();

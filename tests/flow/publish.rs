@@ -99,6 +99,7 @@ fn checkpoint(next_lsn: u64) -> Checkpoint {
         partitions: BTreeMap::new(),
         mapping: "ab".to_owned(),
         partial: None,
+        unseen: None,
     }
 }
 

@@ -35,7 +35,7 @@ impl Chunks {
     /// The bounds of chunks of so many rows.
     fn bounds(&self, rows: u64) -> Result<Vec<KeyText>> {
         let mut bounds = Vec::new();
-        while let Some(bound) = self.runtime.block_on(self.reader.boundary(&self.table, bounds.last(), rows))? {
+        while let Some(bound) = self.runtime.block_on(self.reader.boundary(&self.table, bounds.last(), None, rows))? {
             bounds.push(bound);
         }
         Ok(bounds)
@@ -52,7 +52,7 @@ impl Chunks {
         let bytes = self.runtime.block_on(async {
             let taken = self.reader.begin(&self.table).await?;
             assert!(taken.filenode > 0 && taken.snapshot.split(':').count() == 3, "{taken:?}");
-            let bytes = self.reader.rows(&self.table, lower, upper).await?;
+            let bytes = self.reader.rows(&self.table, lower, upper, None).await?;
             self.reader.end().await?;
             Ok::<_, walwright::error::Error>(bytes)
         })?;
@@ -72,7 +72,7 @@ impl Chunks {
     fn located(&self, bounds: &[KeyText], columns: &[usize]) -> Result<Vec<(usize, KeyText)>> {
         let bytes = self.runtime.block_on(async {
             self.reader.begin(&self.table).await?;
-            let bytes = self.reader.rows(&self.table, None, None).await?;
+            let bytes = self.reader.rows(&self.table, None, None, None).await?;
             self.reader.end().await?;
             Ok::<_, walwright::error::Error>(bytes)
         })?;
@@ -156,7 +156,7 @@ fn what_has_no_send_function_comes_as_text_and_a_session_may_make_the_server_flu
     assert_eq!(chunks.keys(&[])?, [[["1"]]]);
     let (before, after) = chunks.runtime.block_on(async {
         let before = chunks.reader.insert_lsn().await?;
-        chunks.reader.make_flush().await?;
+        chunks.reader.current_xid().await?;
         Ok::<_, walwright::error::Error>((before, chunks.reader.flush_lsn().await?))
     })?;
     assert!(after >= before, "{after} {before}");

@@ -1,3 +1,4 @@
 //! Snapshots of tables that have rows already.
 
 mod chunks;
+mod initial;

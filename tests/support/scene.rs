@@ -423,15 +423,15 @@ impl Scene {
 
     /// Counted just after a commit became visible, so it is waited for.
     fn conserved(&self, daemon: &Daemon) -> Result<()> {
-        let mut counts = [0.0; 3];
-        let names = ["received", "published", "filtered"];
+        let mut counts = [0.0; 4];
+        let names = ["received", "published", "filtered", "covered"];
         let equal = poll(WITHIN, || {
             for (count, name) in counts.iter_mut().zip(names) {
                 *count = self.metric(daemon, &format!("walwright_changes_{name}_total"), &[])?;
             }
-            Ok((counts[0] == counts[1] + counts[2]).then_some(()))
+            Ok((counts[0] == counts[1] + counts[2] + counts[3]).then_some(()))
         })?;
-        equal.ok_or_else(|| format!("received, published, filtered: {counts:?}").into())
+        equal.ok_or_else(|| format!("received, published, filtered, covered: {counts:?}").into())
     }
 
     pub(crate) fn store(&self) -> Store {

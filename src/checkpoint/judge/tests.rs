@@ -19,6 +19,7 @@ fn checkpoint() -> Checkpoint {
         partitions: BTreeMap::new(),
         mapping: String::new(),
         partial: None,
+        unseen: None,
     }
 }
 

@@ -13,6 +13,7 @@ fn checkpoint() -> Checkpoint {
         partitions: BTreeMap::from([("oms.orders".to_owned(), 12)]),
         mapping: "ab12".to_owned(),
         partial: None,
+        unseen: None,
     }
 }
 
@@ -28,6 +29,10 @@ fn apply(state: &mut State, key: &str, value: Option<&str>) -> Result<()> {
 #[test]
 fn the_checkpoint_is_written_like_this() {
     assert_eq!(String::from_utf8(checkpoint().to_json().unwrap()).unwrap(), GOLDEN);
+    let unseen = Some(BTreeMap::from([("t".to_owned(), vec![7])]));
+    let pending = Checkpoint { unseen, ..checkpoint() }.to_json().unwrap();
+    let pending = String::from_utf8(pending).unwrap();
+    assert!(pending.starts_with(r#"{"version":2,"#) && pending.ends_with(r#","unseen":{"t":[7]}}"#), "{pending}");
     let partial = Some(Partial { commit_lsn: Lsn(1), changes: 5 });
     let split = Checkpoint { partial, ..checkpoint() }.to_json().unwrap();
     assert!(String::from_utf8(split).unwrap().ends_with(r#","partial":{"commit_lsn":"0/1","changes":5}}"#));
@@ -47,11 +52,14 @@ fn the_newest_record_of_each_key_counts() {
     apply(&mut state, "intent", None).unwrap();
     apply(&mut state, "takeover", Some(r#"{"version":1,"instance":"a"}"#)).unwrap();
     apply(&mut state, "progress/public.orders/0", Some("anything")).unwrap();
+    apply(&mut state, "progress/public.orders/1", Some("anything")).unwrap();
+    apply(&mut state, "progress/public.orders/1", None).unwrap();
     apply(&mut state, "gone", None).unwrap();
     apply(&mut state, "audit/accept-gap/1", Some("anything")).unwrap();
     assert_eq!(state.checkpoint, Some(checkpoint()));
     assert_eq!(state.intent, None);
     assert_eq!(state.takeover, Some(Takeover::new("a")));
+    assert_eq!(state.progress.keys().collect::<Vec<_>>(), ["progress/public.orders/0"]);
 }
 
 #[test]
@@ -74,7 +82,7 @@ fn a_late_checkpoint_of_an_instance_that_was_taken_over_does_not_count() {
 #[test]
 fn what_cannot_be_understood_is_named() {
     for (key, value, detail) in [
-        ("checkpoint", r#"{"version":2,"anything":1}"#, "format version 2 (this program reads up to 1)"),
+        ("checkpoint", r#"{"version":3,"anything":1}"#, "format version 3 (this program reads up to 2)"),
         ("checkpoint", r#"{"version":0}"#, "format version 0"),
         ("checkpoint", "garbage", "a record that is damaged"),
         ("checkpoint", r#"{"version":1}"#, "a record that is damaged"),
@@ -98,13 +106,13 @@ fn what_cannot_be_understood_is_named() {
 /// These files are never edited; a new version adds its own.
 #[test]
 fn what_every_version_wrote_is_read() {
-    let versions = [include_str!("golden/v1.txt")];
+    let versions = [include_str!("golden/v1.txt"), include_str!("golden/v2.txt")];
     assert_eq!(versions.len(), VERSION as usize, "the format has a new version: add its records");
     for (number, lines) in (1..).zip(versions) {
         let mut state = State::default();
         for line in lines.lines() {
             let (key, value) = line.split_once(' ').unwrap();
-            assert!(value.starts_with(&format!(r#"{{"version":{number},"#)), "{line}");
+            assert!(key != CHECKPOINT || value.starts_with(&format!(r#"{{"version":{number},"#)), "{line}");
             apply(&mut state, key, Some(value)).unwrap();
         }
         let read = state.checkpoint.unwrap();
@@ -112,6 +120,9 @@ fn what_every_version_wrote_is_read() {
         assert_eq!(place, (2, Lsn(0x16_B374_D848), 3, "7438201650283190321", Delivery::AtLeastOnce));
         assert_eq!(read.partial, Some(Partial { commit_lsn: Lsn(0x16_B374_D849), changes: 5 }));
         assert_eq!((read.partitions["oms.orders"], read.mapping.as_str()), (12, "ab12"));
+        let unseen = BTreeMap::from([("public.orders".to_owned(), vec![731, 735])]);
+        assert_eq!(read.unseen, (number >= 2).then_some(unseen));
+        assert_eq!(state.progress.len(), if number >= 2 { 2 } else { 0 });
         assert_eq!(state.intent.unwrap().slot, "walwright_oms");
         assert_eq!(state.takeover.unwrap().instance, "0f1e2d3c4b5a69788796a5b4c3d2e1f0");
     }

@@ -64,6 +64,7 @@ fn plan(events: Vec<EventPlan>) -> Plan {
         tables: vec![section("orders")],
         unnamed: Unhandled::Filter,
         large_transactions: LargeTransactions::Whole,
+        snapshot: SnapshotPlan { mode: SnapshotMode::None, workers: 1 },
         mapping_hash: String::new(),
     }
 }

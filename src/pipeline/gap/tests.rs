@@ -19,6 +19,7 @@ fn state() -> State {
         partitions: BTreeMap::new(),
         mapping: String::new(),
         partial: None,
+        unseen: None,
     };
     State { checkpoint: Some(checkpoint), ..State::default() }
 }

@@ -60,9 +60,11 @@ metrics! {
     COMMIT_TO_ACK: Histogram "walwright_commit_to_ack_seconds" ["connector"]
         "Seconds from a transaction's commit on the source to its commit on Kafka.";
     RECEIVED: Counter "walwright_changes_received_total" ["connector"]
-        "Row changes received, counted when what became of them is on Kafka: published and filtered add up to it.";
+        "Row changes received, counted when what became of them is on Kafka: published, filtered and covered add up to it.";
     PUBLISHED: Counter "walwright_changes_published_total" ["connector"]
         "Row changes that at least one event or tombstone took.";
+    COVERED: Counter "walwright_changes_covered_total" ["connector"]
+        "Row changes that are in a row which a snapshot has read, so they are not published beside it.";
     FILTERED: Counter "walwright_changes_filtered_total" ["connector", "rule"]
         "Row changes that a named rule filtered.";
     EVENTS: Counter "walwright_events_published_total" ["connector", "event"]

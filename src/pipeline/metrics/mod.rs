@@ -29,6 +29,7 @@ pub struct Metrics {
     commit_to_ack: HistogramVec,
     received: IntCounterVec,
     published: IntCounterVec,
+    covered: IntCounterVec,
     filtered: IntCounterVec,
     events: IntCounterVec,
     transactions: IntCounterVec,
@@ -52,6 +53,7 @@ pub struct ConnectorMetrics {
     commit_to_ack: Histogram,
     received: IntCounter,
     published: IntCounter,
+    covered: IntCounter,
     filtered: Vec<IntCounter>,
     events: Vec<IntCounter>,
     transactions: IntCounter,
@@ -134,6 +136,7 @@ impl Metrics {
             commit_to_ack: new.histogram(list::COMMIT_TO_ACK, ACK_BUCKETS)?,
             received: new.counter(list::RECEIVED)?,
             published: new.counter(list::PUBLISHED)?,
+            covered: new.counter(list::COVERED)?,
             filtered: new.counter(list::FILTERED)?,
             events: new.counter(list::EVENTS)?,
             transactions: new.counter(list::TRANSACTIONS)?,
@@ -166,6 +169,7 @@ impl Metrics {
             commit_to_ack: self.commit_to_ack.with_label_values(&[name]),
             received: self.received.with_label_values(&[name]),
             published: self.published.with_label_values(&[name]),
+            covered: self.covered.with_label_values(&[name]),
             filtered: FilterRule::ALL.iter().map(of_rule).collect(),
             events: events.chain(tombstones).map(event).collect(),
             transactions: self.transactions.with_label_values(&[name]),
@@ -213,6 +217,7 @@ impl ConnectorMetrics {
     pub(super) fn committed(&self, tally: &Tally, bytes: usize, next_lsn: Lsn) {
         self.received.inc_by(tally.received);
         self.published.inc_by(tally.published);
+        self.covered.inc_by(tally.covered);
         self.events.iter().zip(&tally.events).for_each(|(counter, count)| counter.inc_by(*count));
         self.filtered.iter().zip(&tally.filtered).for_each(|(counter, count)| counter.inc_by(*count));
         self.transactions.inc_by(tally.transactions.len() as u64);

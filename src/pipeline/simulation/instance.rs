@@ -228,6 +228,7 @@ impl<'a> World for Start<'a> {
             partitions: BTreeMap::new(),
             mapping: String::new(),
             partial: None,
+            unseen: None,
         })
     }
 
@@ -257,7 +258,7 @@ impl<'a> World for Start<'a> {
 
 /// A session, as `session::run`: here the assembler runs whenever the committer looks for units.
 fn session(node: Node<'_>, started: Started<Start<'_>>, memory: &mut Option<Checkpoint>, silenced: Silenced) -> Error {
-    let Started { checkpoint, fenced, stream: connection } = started;
+    let Started { checkpoint, fenced, stream: connection, .. } = started;
     let scope = node.cell.borrow().scope;
     node.world().committed(node.id, 0);
     let producer = if scope.transactional { fenced.data } else { node.world().kafka.producer(node.id, None) };

@@ -19,6 +19,7 @@ use crate::pipeline::lane::Lane;
 use crate::pipeline::session::Silenced;
 use crate::pipeline::unit::{Tally, Unit, UnitKind};
 use crate::publish::Progress;
+use crate::snapshot::Entry;
 
 /// As `session::LARGE_SILENCE`.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -60,7 +61,7 @@ impl SimulatedLane<'_> {
                 if self.flaw == Some(Flaw::BelievesKeepalives) {
                     let kind = UnitKind::Progress { next_lsn: Lsn(*wal_end), reply_requested: true };
                     let (batch, tally) = Default::default();
-                    sink(Unit { kind, batch, tally, oldest_us: None })?;
+                    sink(Unit::new(kind, batch, tally, None))?;
                 }
                 assembler.keepalive(Lsn(*wal_end), *reply_requested, &mut sink)
             }
@@ -142,6 +143,10 @@ impl Lane for &mut SimulatedLane<'_> {
             world.kafka.hand_over(self.producer, record.partition as usize, row);
         }
         Ok(batch.records.len())
+    }
+
+    fn send_progress(&mut self, _: &Entry, _: Instant) -> Result<Progress> {
+        Ok(Progress::Done)
     }
 
     fn send_checkpoint(&mut self, value: &[u8], until: Instant) -> Result<Progress> {

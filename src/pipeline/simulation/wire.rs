@@ -102,6 +102,7 @@ pub(super) fn plan(split: bool) -> Plan {
         tables: vec![section],
         unnamed: Unhandled::Filter,
         large_transactions: if split { LargeTransactions::Split } else { LargeTransactions::Whole },
+        snapshot: crate::connector::SnapshotPlan { mode: crate::connector::SnapshotMode::None, workers: 1 },
         mapping_hash: String::new(),
     }
 }

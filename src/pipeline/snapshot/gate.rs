@@ -1,0 +1,379 @@
+//! The assembler's side: what becomes of each change while tables are read, and the chunks that wait to be published.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use tokio::runtime::Handle;
+
+use super::{Ask, ChunkRows};
+use crate::decode::{Decoder, Message};
+use crate::error::{Error, Kind, Result};
+use crate::model::{Datum, Lsn, Relation, Row, TableName};
+use crate::pipeline::unit::Pending;
+use crate::snapshot::{Bounds, Entry, LeftOut, Place, RangeId, Request, Snapshot, Variant, Verdict, Wait};
+use crate::source::{ChunkTable, Keys, Sql, catalog};
+
+/// The longest that the stream pauses for a range which no snapshot can read.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What a gate begins with.
+pub(in crate::pipeline) struct GateSettings {
+    pub(in crate::pipeline) handle: Handle,
+    pub(in crate::pipeline) sql: Arc<Sql>,
+    pub(in crate::pipeline) asks: Receiver<Ask>,
+    /// The tables whose rows are to be read, once each.
+    pub(in crate::pipeline) tables: Vec<TableName>,
+    pub(in crate::pipeline) progress: BTreeMap<String, Vec<u8>>,
+    pub(in crate::pipeline) unseen: BTreeMap<String, Vec<u64>>,
+    pub(in crate::pipeline) next_lsn: Lsn,
+    /// Microseconds since 1970.
+    pub(in crate::pipeline) now_us: i64,
+}
+
+/// What becomes of a change: of its old key and of its new one. None: it has no such half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pipeline) struct Halves {
+    pub(in crate::pipeline) old: Option<bool>,
+    pub(in crate::pipeline) new: Option<bool>,
+}
+
+impl Halves {
+    /// A change of no table that is read.
+    pub(in crate::pipeline) const PUBLISHED: Halves = Halves { old: Some(true), new: Some(true) };
+
+    /// Whether nothing of it is published.
+    pub(in crate::pipeline) fn is_covered(&self) -> bool {
+        !(self.old.unwrap_or(false) || self.new.unwrap_or(false))
+    }
+
+    /// Only the new key is.
+    pub(in crate::pipeline) fn is_new_only(&self) -> bool {
+        self.old == Some(false) && self.new == Some(true)
+    }
+
+    /// Only the old key is.
+    pub(in crate::pipeline) fn is_old_only(&self) -> bool {
+        self.old == Some(true) && self.new == Some(false)
+    }
+}
+
+/// A table that is read, as the stream describes it.
+struct Gated {
+    /// In the state machine.
+    number: usize,
+    /// The key's columns in the stream's rows.
+    key: Vec<usize>,
+    table: ChunkTable,
+}
+
+/// A change whose keys were looked up.
+struct Located {
+    old: Option<(Place, Vec<u8>)>,
+    new: Option<(Place, Vec<u8>)>,
+}
+
+/// A chunk that was read.
+pub(in crate::pipeline) struct Read {
+    pub(in crate::pipeline) rows: ChunkRows,
+    pub(in crate::pipeline) left_out: LeftOut,
+    _published: Sender<()>,
+}
+
+/// The state of one session's reading.
+pub(in crate::pipeline) struct Gate {
+    core: Snapshot,
+    handle: Handle,
+    sql: Arc<Sql>,
+    asks: Receiver<Ask>,
+    /// By the decoder's relation index; None where the table is not read.
+    gated: Vec<Option<Gated>>,
+    located: VecDeque<Located>,
+    rows: BTreeMap<RangeId, (ChunkRows, Sender<()>)>,
+    progress: Vec<Entry>,
+    paused_until: Option<Instant>,
+}
+
+impl Gate {
+    /// None: nothing is read, and nothing was that a change could still be part of.
+    pub(in crate::pipeline) fn open(settings: GateSettings) -> Result<Option<Gate>> {
+        let records = settings.progress.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        let mut core = Snapshot::load(records, &settings.unseen, settings.next_lsn, 0)?;
+        let mut progress = Vec::new();
+        for name in settings.tables {
+            if core.table(&name).is_none() {
+                let request = Request { variant: Variant::Initial, filter: None, asked_us: settings.now_us };
+                progress.extend(core.ask(name, request)?.1);
+            }
+        }
+        let gate = Gate {
+            core,
+            handle: settings.handle,
+            sql: settings.sql,
+            asks: settings.asks,
+            gated: Vec::new(),
+            located: VecDeque::new(),
+            rows: BTreeMap::new(),
+            progress,
+            paused_until: None,
+        };
+        Ok((!gate.core.is_idle()).then_some(gate))
+    }
+
+    /// Nothing is left to judge: the gate can go, with its workers.
+    pub(in crate::pipeline) fn is_over(&self) -> bool {
+        self.core.is_idle() && self.progress.is_empty()
+    }
+
+    pub(in crate::pipeline) fn asks(&self) -> &Receiver<Ask> {
+        &self.asks
+    }
+
+    /// Until when the stream pauses.
+    pub(in crate::pipeline) fn paused_until(&self) -> Option<Instant> {
+        self.paused_until.filter(|until| *until > Instant::now())
+    }
+
+    /// What a unit takes along that leaves now.
+    pub(in crate::pipeline) fn leave(&mut self) -> (Vec<Entry>, Pending) {
+        let pending = (!self.core.is_idle()).then(|| self.core.unseen());
+        (std::mem::take(&mut self.progress), pending)
+    }
+
+    /// A transaction begins.
+    pub(in crate::pipeline) fn begin(&mut self, xid: u32) {
+        self.core.begin(xid);
+    }
+
+    /// All before `next_lsn` is judged.
+    pub(in crate::pipeline) fn advance(&mut self, next_lsn: Lsn) -> Result<()> {
+        self.progress.extend(self.core.advance(next_lsn)?);
+        Ok(())
+    }
+
+    /// The table with this index was described: whether it is read, and where its key stands.
+    pub(in crate::pipeline) fn define(&mut self, index: usize, relation: &Relation) -> Result<()> {
+        if self.gated.len() <= index {
+            self.gated.resize_with(index + 1, || None);
+        }
+        self.gated[index] = None;
+        let Some(number) = self.core.table(&relation.name).filter(|number| self.core.judges(*number)) else {
+            return Ok(());
+        };
+        let table = self.handle.block_on(async {
+            let found = catalog::table_named(&self.sql, &relation.name).await?;
+            ChunkTable::of(&self.sql, &found, None, None).await
+        })?;
+        let key = table.key_names().filter_map(|name| relation.column(name)).collect();
+        self.gated[index] = Some(Gated { number, key, table });
+        Ok(())
+    }
+
+    // Where keys lie.
+
+    /// Looks up where the keys of these changes lie, up to the next description of a table; how many bodies that are.
+    pub(in crate::pipeline) fn locate<'b>(
+        &mut self,
+        decoder: &mut Decoder,
+        bodies: impl Iterator<Item = &'b [u8]>,
+    ) -> Result<usize> {
+        let mut wanted = Wanted::default();
+        let mut count = 0;
+        for body in bodies {
+            match body.first() {
+                Some(b'R') if count > 0 => break,
+                Some(b'R') => return Ok(1),
+                Some(b'I' | b'U' | b'D') => self.want(decoder, body, &mut wanted)?,
+                _ => {}
+            }
+            count += 1;
+        }
+        self.look_up(wanted)?;
+        Ok(count)
+    }
+
+    fn want(&mut self, decoder: &mut Decoder, body: &[u8], wanted: &mut Wanted) -> Result<()> {
+        let Message::Row { relation, change } = decoder.decode(body)? else { return Ok(()) };
+        let Some(gated) = self.gated.get(relation).and_then(Option::as_ref) else { return Ok(()) };
+        let old = change.old.map(|row| key_of(row, &gated.key, None));
+        let new = change.new.map(|row| key_of(row, &gated.key, change.old));
+        // An old row that is there under FULL says nothing of the key.
+        let old = old.filter(|old| new.as_ref().is_none_or(|new| new != old));
+        wanted.changes.push((relation, old, new));
+        Ok(())
+    }
+
+    fn look_up(&mut self, wanted: Wanted) -> Result<()> {
+        let mut by_relation: BTreeMap<usize, (Bounds, VecDeque<usize>)> = BTreeMap::new();
+        for (relation, ..) in &wanted.changes {
+            if by_relation.contains_key(relation) {
+                continue;
+            }
+            let Some(gated) = self.gated.get(*relation).and_then(Option::as_ref) else { continue };
+            let bounds = self.core.bounds(gated.number);
+            let lower: Vec<Vec<String>> =
+                bounds.ranges.iter().skip(1).filter_map(|(_, lower)| Some(lower.as_ref()?.0.clone())).collect();
+            let mut keys = Keys::new(gated.key.len());
+            let of_table = wanted.changes.iter().filter(|(of, ..)| of == relation);
+            for key in of_table.flat_map(|(_, old, new)| [old, new].into_iter().flatten()) {
+                keys.push(key.iter().map(Vec::as_slice));
+            }
+            let places = self.handle.block_on(gated.table.locate(&self.sql, &keys, &lower))?;
+            by_relation.insert(*relation, (bounds, places.into()));
+        }
+        for (relation, old, new) in wanted.changes {
+            let mut place = |key: Option<Vec<Vec<u8>>>| -> Result<Option<(Place, Vec<u8>)>> {
+                let Some(key) = key else { return Ok(None) };
+                let found = by_relation.get_mut(&relation).and_then(|(bounds, places)| {
+                    let (range, _) = bounds.ranges.get(places.pop_front()?)?;
+                    Some(Place { range: *range, version: bounds.version })
+                });
+                Ok(found.map(|place| (place, spelled(&key))))
+            };
+            self.located.push_back(Located { old: place(old)?, new: place(new)? });
+        }
+        Ok(())
+    }
+
+    /// The verdict on the next change of a table that is read; Err: this range is to be published first.
+    pub(in crate::pipeline) fn judge(
+        &mut self,
+        decoder: &mut Decoder,
+        body: &[u8],
+    ) -> Result<std::result::Result<Halves, RangeId>> {
+        let Message::Row { relation, .. } = decoder.decode(body)? else { return Ok(Ok(Halves::PUBLISHED)) };
+        if self.gated.get(relation).and_then(Option::as_ref).is_none() {
+            return Ok(Ok(Halves::PUBLISHED));
+        }
+        loop {
+            let Some(located) = self.located.front() else {
+                return Err(Error::new(Kind::Bug, "a change whose key was not looked up"));
+            };
+            let mut verdicts = [None, None];
+            for (half, verdict) in [&located.old, &located.new].into_iter().zip(&mut verdicts) {
+                *verdict = half.as_ref().map(|(place, key)| self.core.judge(*place, key));
+            }
+            if verdicts.contains(&Some(Verdict::Locate)) {
+                self.relocate(decoder, body)?;
+                continue;
+            }
+            if let Some(Verdict::Hold(range)) = verdicts.iter().flatten().find(|of| matches!(of, Verdict::Hold(_))) {
+                return Ok(Err(*range));
+            }
+            self.located.pop_front();
+            let [old, new] = verdicts.map(|verdict| verdict.map(|verdict| verdict == Verdict::Publish));
+            return Ok(Ok(Halves { old, new }));
+        }
+    }
+
+    /// The ranges have been split since this change's keys were looked up.
+    fn relocate(&mut self, decoder: &mut Decoder, body: &[u8]) -> Result<()> {
+        let behind: VecDeque<Located> = self.located.drain(..).skip(1).collect();
+        let mut wanted = Wanted::default();
+        self.want(decoder, body, &mut wanted)?;
+        self.look_up(wanted)?;
+        self.located.extend(behind);
+        Ok(())
+    }
+
+    /// The next change was published before, or is of a transaction that was.
+    pub(in crate::pipeline) fn skip(&mut self, decoder: &mut Decoder, body: &[u8]) -> Result<()> {
+        if let Message::Row { relation, .. } = decoder.decode(body)?
+            && self.gated.get(relation).and_then(Option::as_ref).is_some()
+        {
+            self.located.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The verdict on a truncate of a table: whether it is published; Err: this range is to be published first.
+    pub(in crate::pipeline) fn truncate(&mut self, relation: usize) -> std::result::Result<bool, RangeId> {
+        let Some(gated) = self.gated.get(relation).and_then(Option::as_ref) else { return Ok(true) };
+        match self.core.truncate(gated.number) {
+            Verdict::Hold(range) => Err(range),
+            verdict => Ok(verdict == Verdict::Publish),
+        }
+    }
+
+    // What workers say.
+
+    pub(in crate::pipeline) fn answer(&mut self, ask: Ask) -> Result<()> {
+        match ask {
+            // A worker that has gone hears no answer.
+            Ask::Next(reply) => drop(reply.send(self.core.next_chunk())),
+            Ask::Split { range, upper, reply } => drop(reply.send(self.core.split(range, upper))),
+            Ask::X0 { range, xid } => self.progress.extend(self.core.set_x0(range.table, xid)?),
+            Ask::Offer { range, snapshot, filenode, reply } => {
+                let offer = self.core.offer(range, snapshot, filenode);
+                if offer == crate::snapshot::Offer::Accepted {
+                    self.paused_until = None;
+                }
+                drop(reply.send(offer));
+            }
+            Ask::Pause => self.paused_until = Some(Instant::now() + PAUSE),
+            Ask::Rows { range, lsn, rows, published } => {
+                self.core.read(range, lsn);
+                self.rows.insert(range, (rows, published));
+            }
+            Ask::Flushed(lsn) => self.core.flushed(lsn),
+            Ask::Failed(range) => {
+                self.rows.remove(&range);
+                self.core.failed(range);
+            }
+        }
+        Ok(())
+    }
+
+    /// A chunk that can be published now.
+    pub(in crate::pipeline) fn ready(&mut self) -> Option<RangeId> {
+        let discarded: Vec<RangeId> =
+            self.rows.keys().copied().filter(|range| self.core.wait(*range) == Wait::Discard).collect();
+        for range in discarded {
+            self.rows.remove(&range);
+            self.core.failed(range);
+        }
+        self.rows.keys().copied().find(|range| self.core.wait(*range) == Wait::Ready)
+    }
+
+    /// Whether the range is being read still, so that it may be waited for.
+    pub(in crate::pipeline) fn is_read(&self, range: RangeId) -> bool {
+        self.core.wait(range) != Wait::Discard
+    }
+
+    /// Takes the rows of a chunk that is ready: it counts as published, with so many rows, in the unit that carries them.
+    pub(in crate::pipeline) fn take(&mut self, range: RangeId) -> Result<Read> {
+        let gone = || Error::new(Kind::Bug, "a chunk without rows was to be published");
+        let (rows, published) = self.rows.remove(&range).ok_or_else(gone)?;
+        let left_out = self.core.left_out(range).cloned().unwrap_or(LeftOut::Every);
+        Ok(Read { rows, left_out, _published: published })
+    }
+
+    /// The rows of the range are in the unit that leaves next.
+    pub(in crate::pipeline) fn publish(&mut self, range: RangeId, rows: u64) -> Result<()> {
+        self.progress.extend(self.core.publish(range, rows)?);
+        Ok(())
+    }
+}
+
+/// Changes whose keys are to be looked up: relation, old key where it differs, new key.
+#[derive(Default)]
+struct Wanted {
+    changes: Vec<(usize, Option<Vec<Vec<u8>>>, Option<Vec<Vec<u8>>>)>,
+}
+
+/// The key of a row; a column that was not resent is the old row's.
+fn key_of(row: Row<'_>, columns: &[usize], old: Option<Row<'_>>) -> Vec<Vec<u8>> {
+    let bytes = |column: &usize| match (row.get(*column), old.map(|old| old.get(*column))) {
+        (Datum::Text(bytes) | Datum::Binary(bytes), _) => bytes.to_vec(),
+        (Datum::Unchanged, Some(Datum::Text(bytes) | Datum::Binary(bytes))) => bytes.to_vec(),
+        _ => Vec::new(),
+    };
+    columns.iter().map(bytes).collect()
+}
+
+/// One spelling of a key, the same for the stream and for a chunk.
+pub(in crate::pipeline) fn spelled(key: &[Vec<u8>]) -> Vec<u8> {
+    let part = |part: &Vec<u8>| (part.len() as u32).to_be_bytes().into_iter().chain(part.iter().copied()).collect();
+    key.iter().flat_map(|bytes| -> Vec<u8> { part(bytes) }).collect()
+}

@@ -1,0 +1,52 @@
+//! Reads rows that exist already while the stream goes on: wires `crate::snapshot`, which decides, to threads that read.
+//!
+//! ```text
+//! worker threads --Ask--> gate (in the assembler's thread): the state machine, the rows that are read and not published
+//!  SQL, COPY    <-answer--    ^ which range a key lies in, whether a change is covered, published, or waits for a chunk
+//! ```
+
+mod gate;
+mod worker;
+
+pub(super) use gate::{Gate, GateSettings, Halves};
+pub(super) use worker::{Worker, WorkerSettings};
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use crate::model::{Lsn, Relation, SlotKind};
+use crate::snapshot::{Bound, Chunk, Offer, PgSnapshot, RangeId};
+
+/// What a worker asks of the gate, or tells it.
+pub(super) enum Ask {
+    /// Something to read; None: not now.
+    Next(Sender<Option<Chunk>>),
+    /// Reads its range only up to here; the answer is where the range ends.
+    Split { range: RangeId, upper: Bound, reply: Sender<Option<Bound>> },
+    /// X0 of the range's table: its transaction has ended.
+    X0 { range: RangeId, xid: u64 },
+    /// A snapshot that was taken for the range.
+    Offer { range: RangeId, snapshot: PgSnapshot, filenode: u32, reply: Sender<Offer> },
+    /// No snapshot sees what the stream has left to this range: the stream is to pause for a moment.
+    Pause,
+    /// The rows of the range; what the sender is dropped with is published, or thrown away.
+    Rows { range: RangeId, lsn: Lsn, rows: ChunkRows, published: Sender<()> },
+    /// The server has flushed so far.
+    Flushed(Lsn),
+    /// The range cannot be read for now.
+    Failed(RangeId),
+}
+
+/// Rows as COPY wrote them, and what they are rows of.
+pub(super) struct ChunkRows {
+    /// As the catalog described the table, in the chunk's own snapshot.
+    pub(super) relation: Arc<Relation>,
+    pub(super) bytes: Vec<u8>,
+    /// How each column is written.
+    pub(super) slots: Vec<SlotKind>,
+    /// The published columns, behind which the key's stand as text.
+    pub(super) key_begins: usize,
+    /// When the snapshot was taken, microseconds since 2000-01-01.
+    pub(super) taken_us: i64,
+}

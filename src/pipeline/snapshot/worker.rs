@@ -1,0 +1,259 @@
+//! A thread that reads chunks on a connection of its own.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, bounded};
+use tokio::runtime::Handle;
+
+use super::{Ask, ChunkRows};
+use crate::error::{At, Disposition, Error, Kind, Result};
+use crate::model::{Lsn, Relation, TableName};
+use crate::pipeline::task::Stop;
+use crate::snapshot::{Bound, Chunk, Offer, PgSnapshot, RangeId};
+use crate::source::preflight::{self, PublishedTable};
+use crate::source::{ChunkReader, ChunkTable, SourceSettings, catalog};
+
+/// What reading and publishing a chunk is to take: so long may a change wait for one.
+const CHUNK_TIME: Duration = Duration::from_millis(50);
+/// Rows of the first chunk of a table; how few and how many there are ever.
+const ROWS_FIRST: u64 = 4_000;
+const ROWS_MIN: u64 = 100;
+const ROWS_MAX: u64 = 1_000_000;
+/// A chunk of more bytes than this is followed by smaller ones.
+const CHUNK_BYTES: usize = 16 << 20;
+/// Snapshots that are taken at once before the stream is to pause.
+const TRIES: u32 = 3;
+/// The pause of a worker who has nothing to read, whose snapshot must wait, or whose connection broke.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The pause after a range that could not be read.
+const LONG_PAUSE: Duration = Duration::from_secs(10);
+/// Durability that is later than this is asked for.
+const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
+
+/// What a worker needs.
+#[derive(Clone)]
+pub(in crate::pipeline) struct WorkerSettings {
+    pub(in crate::pipeline) handle: Handle,
+    pub(in crate::pipeline) source: SourceSettings,
+    pub(in crate::pipeline) asks: Sender<Ask>,
+}
+
+/// One worker.
+pub(in crate::pipeline) struct Worker {
+    settings: WorkerSettings,
+    stop: Stop,
+    rows: u64,
+}
+
+/// How a session of a worker ends without an error.
+enum End {
+    /// The gate has gone, or the stop came.
+    Over,
+}
+
+impl Worker {
+    pub(in crate::pipeline) fn new(settings: WorkerSettings, stop: Stop) -> Worker {
+        Worker { settings, stop, rows: ROWS_FIRST }
+    }
+
+    /// Reads until there is nothing left to read, or the stop. A connection that breaks is opened again.
+    ///
+    /// # Errors
+    /// What a person must decide about: a missing right, a table that cannot be read.
+    pub(in crate::pipeline) fn run(mut self) -> Result<()> {
+        loop {
+            match self.session() {
+                Ok(End::Over) => return Ok(()),
+                Err(error) if error.disposition() == Disposition::Retry => {
+                    tracing::debug!(error = %error.chain(), "a snapshot's connection broke, it is opened again");
+                }
+                Err(error) => return Err(error),
+            }
+            if self.stop.wait(PAUSE) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn session(&mut self) -> Result<End> {
+        let reader = self.block_on(ChunkReader::connect(&self.settings.source))?;
+        let published = self.block_on(preflight::publication(reader.sql(), &self.settings.source.publication))?;
+        let published = published.map(|publication| publication.tables).unwrap_or_default();
+        loop {
+            let Some(next) = self.ask(Ask::Next) else { return Ok(End::Over) };
+            let Some(chunk) = next else {
+                if self.stop.wait(PAUSE) {
+                    return Ok(End::Over);
+                }
+                continue;
+            };
+            let (range, table) = (chunk.range, chunk.table.clone());
+            let read = self.read(&reader, &published, chunk);
+            if !matches!(read, Ok(Step::Published)) {
+                drop(self.settings.asks.send(Ask::Failed(range)));
+            }
+            match read.map_err(|error| error.at(At::table(table)))? {
+                Step::Published => {}
+                Step::Later(pause) if self.stop.wait(pause) => return Ok(End::Over),
+                Step::Later(_) => {}
+                Step::Over => return Ok(End::Over),
+            }
+        }
+    }
+
+    fn block_on<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        self.settings.handle.block_on(future)
+    }
+
+    /// The gate's answer; None: it has gone.
+    fn ask<T>(&self, ask: impl FnOnce(Sender<T>) -> Ask) -> Option<T> {
+        let (reply, answer) = bounded(1);
+        self.settings.asks.send(ask(reply)).ok()?;
+        answer.recv().ok()
+    }
+
+    fn read(&mut self, reader: &ChunkReader, published: &[PublishedTable], mut chunk: Chunk) -> Result<Step> {
+        let begun = Instant::now();
+        let (relation, table) = self.block_on(shape(reader, published, &chunk.table))?;
+        let lower = chunk.lower.as_ref().map(|bound| bound.0.clone());
+        if table.has_key() {
+            let upper = chunk.upper.as_ref().map(|bound| &bound.0);
+            let cut = self.block_on(reader.boundary(&table, lower.as_ref(), upper, self.rows))?;
+            if let Some(cut) = cut {
+                let range = chunk.range;
+                let answer = self.ask(|reply| Ask::Split { range, upper: Bound(cut), reply });
+                let Some(upper) = answer else { return Ok(Step::Over) };
+                chunk.upper = upper;
+            }
+        }
+        let taken = match self.snapshot(reader, &table, chunk.range)? {
+            Taken::Accepted(taken_us) => taken_us,
+            Taken::No(step) => return Ok(step),
+        };
+        let upper = chunk.upper.as_ref().map(|bound| &bound.0);
+        let (lsn, bytes) = self.block_on(async {
+            let lsn = reader.insert_lsn().await?;
+            let bytes = reader.rows(&table, lower.as_ref(), upper, chunk.filter.as_deref()).await?;
+            reader.end().await?;
+            Ok((lsn, bytes))
+        })?;
+        self.adapt(begun.elapsed(), bytes.len());
+        let (slots, key_begins) = (table.slots(), table.key_begins());
+        self.hand_over(reader, chunk.range, lsn, ChunkRows { relation, bytes, slots, key_begins, taken_us: taken })
+    }
+
+    /// Takes snapshots until one may be read with.
+    fn snapshot(&self, reader: &ChunkReader, table: &ChunkTable, range: RangeId) -> Result<Taken> {
+        let mut tries = 0;
+        loop {
+            let taken = self.block_on(reader.begin(table))?;
+            let snapshot: PgSnapshot =
+                taken.snapshot.parse().map_err(|_| Error::new(Kind::Protocol, "a snapshot that is none"))?;
+            let filenode = taken.filenode;
+            let offer = self.ask(|reply| Ask::Offer { range, snapshot, filenode, reply });
+            if offer == Some(Offer::Accepted) {
+                return Ok(Taken::Accepted(taken.taken_us));
+            }
+            self.block_on(reader.end())?;
+            match offer {
+                None => return Ok(Taken::No(Step::Over)),
+                Some(Offer::Accepted | Offer::Discard) => return Ok(Taken::No(Step::Later(Duration::ZERO))),
+                Some(Offer::NoX0) => {
+                    let xid = self.block_on(reader.current_xid())?;
+                    drop(self.settings.asks.send(Ask::X0 { range, xid }));
+                }
+                Some(Offer::Stale) => {}
+                Some(Offer::NotYet { oldest, x0 }) => {
+                    tracing::debug!(oldest, x0, "a snapshot waits for transactions that began before it was asked for");
+                    if self.stop.wait(PAUSE) {
+                        return Ok(Taken::No(Step::Over));
+                    }
+                }
+                Some(Offer::Unseen(xids)) => {
+                    tries += 1;
+                    match tries {
+                        ..=TRIES => {}
+                        // While the stream pauses, no more transactions are left to this range.
+                        _ if tries == TRIES + 1 => drop(self.settings.asks.send(Ask::Pause)),
+                        _ if tries > TRIES + 20 => {
+                            tracing::info!(
+                                ?xids,
+                                "committed transactions are not visible yet, the range is read later"
+                            );
+                            return Ok(Taken::No(Step::Later(LONG_PAUSE)));
+                        }
+                        _ => {}
+                    }
+                    if self.stop.wait(CHUNK_TIME) {
+                        return Ok(Taken::No(Step::Over));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives the rows to the gate and waits until they are published; meanwhile it makes sure that what they show is durable.
+    fn hand_over(&self, reader: &ChunkReader, range: RangeId, lsn: Lsn, rows: ChunkRows) -> Result<Step> {
+        let (published, done) = bounded::<()>(0);
+        if self.settings.asks.send(Ask::Rows { range, lsn, rows, published }).is_err() {
+            return Ok(Step::Over);
+        }
+        let (begun, mut pushed) = (Instant::now(), false);
+        loop {
+            let flushed = self.block_on(reader.flush_lsn())?;
+            drop(self.settings.asks.send(Ask::Flushed(flushed)));
+            if flushed >= lsn {
+                break;
+            }
+            if !pushed && begun.elapsed() >= FLUSH_PATIENCE {
+                self.block_on(reader.current_xid())?;
+                pushed = true;
+            } else if self.stop.wait(Duration::from_millis(5)) {
+                return Ok(Step::Over);
+            }
+        }
+        // Nothing is ever sent: the sender goes with the rows.
+        while let Err(crossbeam_channel::RecvTimeoutError::Timeout) = done.recv_timeout(PAUSE) {
+            if self.stop.is_set() {
+                return Ok(Step::Over);
+            }
+        }
+        Ok(Step::Published)
+    }
+
+    fn adapt(&mut self, took: Duration, bytes: usize) {
+        let by_time = CHUNK_TIME.as_secs_f64() / took.as_secs_f64().max(0.001);
+        let by_size = CHUNK_BYTES as f64 / bytes.max(1) as f64;
+        let rows = self.rows as f64 * by_time.min(by_size).clamp(0.25, 2.0);
+        self.rows = (rows as u64).clamp(ROWS_MIN, ROWS_MAX);
+    }
+}
+
+enum Step {
+    Published,
+    /// The range is given back; the next one after so long.
+    Later(Duration),
+    Over,
+}
+
+enum Taken {
+    Accepted(i64),
+    No(Step),
+}
+
+/// The table as it is now, and as the publication sends it.
+async fn shape(
+    reader: &ChunkReader,
+    published: &[PublishedTable],
+    name: &TableName,
+) -> Result<(Arc<Relation>, ChunkTable)> {
+    let found = catalog::table_named(reader.sql(), name).await?;
+    let listed = published.iter().find(|table| table.name == *name);
+    let columns = listed.and_then(|table| table.columns.as_deref());
+    let filter = listed.and_then(|table| table.row_filter.as_deref());
+    let table = ChunkTable::of(reader.sql(), &found, columns, filter).await?;
+    let mut relation = found.as_relation();
+    relation.columns.retain(|column| columns.is_none_or(|listed| listed.contains(&column.name)));
+    Ok((Arc::new(relation), table))
+}

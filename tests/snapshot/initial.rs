@@ -1,0 +1,104 @@
+//! The first start on a database that is full of rows, while it is written to.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use walwright::model::Lsn;
+
+use crate::support::scene::{Scene, WITHIN};
+use crate::support::sql::Sql;
+use crate::support::{Fault, Result, poll};
+
+/// A shop with so many orders, of which each is announced as an event, be it read or inserted.
+fn shop(name: &str, orders: i64) -> Result<Scene> {
+    let scene = Scene::new(name)?;
+    scene.connector("mode = \"none\"", "mode = \"initial\"")?;
+    scene.connector("on = [\"insert\"]", "on = [\"insert\", \"update\", \"rekey\", \"read\"]")?;
+    scene.connector("replication = 1 }", "replication = 1 }\nconfig = { \"cleanup.policy\" = \"compact\" }")?;
+    scene.connector_more("\n[[tombstone]]\ntable = \"public.orders\"\ntopic = \"orders\"\nkey = \"old.id\"\n")?;
+    let sql = scene.sql()?;
+    sql.batch(&format!("INSERT INTO orders SELECT i, 'OLD', 1, 'n' || i FROM generate_series(1, {orders}) i"))?;
+    sql.batch(&format!("GRANT USAGE ON SCHEMA public TO {0}; GRANT SELECT ON orders TO {0}", scene.name))?;
+    Ok(scene)
+}
+
+/// The topic folded by key is the table.
+fn same(scene: &Scene) -> Result<()> {
+    let mut folded = BTreeMap::new();
+    for seen in scene.read_all("orders")? {
+        if seen.value.is_none() {
+            folded.remove(&seen.key);
+        } else {
+            let text = |field: &str| seen.field(field).as_str().map(str::to_owned);
+            folded.insert(seen.key.clone(), (text("status"), text("note")));
+        }
+    }
+    let rows = scene.sql()?.query("SELECT id::text, status, note FROM orders", &[])?;
+    let table: BTreeMap<String, _> = rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
+    assert_eq!(folded.len(), table.len());
+    assert!(folded == table, "{:?}", folded.iter().zip(&table).find(|(a, b)| a != b));
+    Ok(())
+}
+
+/// All that was committed is on Kafka.
+fn caught_up(scene: &Scene) -> Result<()> {
+    let end: Lsn = scene.sql()?.value::<String>("SELECT pg_current_wal_flush_lsn()::text")?.parse()?;
+    let reached = poll(WITHIN, || {
+        let checkpoint = scene.state()?.checkpoint;
+        Ok(checkpoint.is_some_and(|checkpoint| checkpoint.next_lsn >= end).then_some(()))
+    })?;
+    reached.ok_or_else(|| "the checkpoint does not get there".into())
+}
+
+#[test]
+fn rows_that_exist_are_read_and_then_it_streams() -> Result<()> {
+    let scene = shop("existing", 10_000)?;
+    let daemon = scene.open()?;
+    let seen = scene.read("orders", 10_000)?;
+    assert!(seen.iter().all(|seen| seen.field("status") == "OLD"));
+    scene.insert(10_001, 10_003)?;
+    scene.read("orders", 10_003)?;
+    scene.finish(daemon)?;
+    same(&scene)?;
+    // Done is done.
+    let daemon = scene.start()?;
+    scene.insert(10_004, 10_004)?;
+    scene.read("orders", 10_004)?;
+    scene.finish(daemon)?;
+    assert_eq!(scene.read_all("orders")?.len(), 10_004);
+    Ok(())
+}
+
+#[test]
+fn writers_go_on_while_rows_are_read() -> Result<()> {
+    let scene = shop("writers", 40_000)?;
+    scene.sql()?.batch("CREATE SEQUENCE moved START 100001")?;
+    let stop = AtomicBool::new(false);
+    let daemon = std::thread::scope(|scope| -> Result<_> {
+        let stop = &stop;
+        let write = |sql: Sql, seed: i64| {
+            let mut i = seed;
+            while !stop.load(Ordering::Relaxed) {
+                i = (i * 7_919 + 13) % 39_989;
+                sql.batch(&format!(
+                    "UPDATE orders SET note = note || '.' WHERE id = {i}; DELETE FROM orders WHERE id = {i} + 1;
+                     INSERT INTO orders VALUES ({i} + 1, 'NEW', 2, 'again') ON CONFLICT DO NOTHING;
+                     UPDATE orders SET id = nextval('moved') WHERE id = {i} + 2"
+                ))?;
+            }
+            Ok::<_, Fault>(())
+        };
+        let sessions = [(scene.sql()?, 3), (scene.sql()?, 17)];
+        let writers = sessions.map(|(sql, seed)| scope.spawn(move || write(sql, seed)));
+        let daemon = scene.open()?;
+        scene.wait_metric(&daemon, "walwright_events_published_total", &[], |count| count > 45_000.0)?;
+        stop.store(true, Ordering::Relaxed);
+        for writer in writers {
+            writer.join().map_err(|_| "a writer panicked")??;
+        }
+        Ok(daemon)
+    })?;
+    caught_up(&scene)?;
+    scene.finish(daemon)?;
+    same(&scene)
+}
