@@ -147,10 +147,12 @@ fn read_snapshot(mut section: Section<'_>) -> Option<SnapshotPlan> {
     let modes = [("none", SnapshotMode::None), ("initial", SnapshotMode::Initial)];
     let mode = section.get("mode").map(|entry| entry.choice(&modes));
     let workers = section.get("workers").map(|entry| entry.integer(&(1..=16)));
+    let rows = section.get("rows_per_second").map(|entry| entry.integer(&(1..=1_000_000_000)));
     section.report_unknown();
     Some(SnapshotPlan {
         mode: mode.unwrap_or(Some(SnapshotMode::Initial))?,
         workers: usize::try_from(workers.unwrap_or(Some(2))?).ok()?,
+        rows_per_second: rows.map(|rows| rows.and_then(|rows| u64::try_from(rows).ok()).ok_or(())).transpose().ok()?,
     })
 }
 

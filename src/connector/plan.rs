@@ -184,6 +184,8 @@ pub struct SnapshotPlan {
     pub mode: SnapshotMode,
     /// Connections that read at once.
     pub workers: usize,
+    /// The most that all of them together read in a second; None: as fast as they can.
+    pub rows_per_second: Option<u64>,
 }
 
 /// Which rows are read.

@@ -228,7 +228,8 @@ impl<'a> Attempt<'a> {
             next_lsn: checkpoint.next_lsn,
             now_us: now_us(),
         })?;
-        let worker = WorkerSettings { handle: handle.clone(), source: settings.clone(), asks };
+        let rows_per_second = plan.snapshot.rows_per_second.map(|limit| limit.div_ceil(plan.snapshot.workers as u64));
+        let worker = WorkerSettings { handle: handle.clone(), source: settings.clone(), asks, rows_per_second };
         let workers = if gate.is_some() { vec![worker; plan.snapshot.workers] } else { Vec::new() };
         let mut assembler = Assembler::new(plan, checkpoint.epoch, ledger, relations, emitter, LARGE_BYTES);
         assembler.set_gate(gate);

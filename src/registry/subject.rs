@@ -128,7 +128,11 @@ mod tests {
             tables: Vec::new(),
             unnamed: Unhandled::Filter,
             large_transactions: LargeTransactions::Whole,
-            snapshot: crate::connector::SnapshotPlan { mode: crate::connector::SnapshotMode::None, workers: 1 },
+            snapshot: crate::connector::SnapshotPlan {
+                mode: crate::connector::SnapshotMode::None,
+                workers: 1,
+                rows_per_second: None,
+            },
             mapping_hash: String::new(),
         }
     }

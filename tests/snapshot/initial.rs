@@ -102,3 +102,59 @@ fn writers_go_on_while_rows_are_read() -> Result<()> {
     scene.finish(daemon)?;
     same(&scene)
 }
+
+/// A subscriber that counts facts: an order placed while the snapshot runs is announced once, be it read or inserted, also
+/// where the daemon is killed again and again.
+#[test]
+fn each_order_is_announced_once_whatever_is_killed() -> Result<()> {
+    let scene = Scene::new("announced")?;
+    scene.connector("mode = \"none\"", "mode = \"initial\"\nrows_per_second = 10000")?;
+    scene.connector("on = [\"insert\"]", "on = [\"insert\", \"read\"]")?;
+    let sql = scene.sql()?;
+    sql.batch("INSERT INTO orders SELECT i * 2, 'OLD', 1, repeat('x', 200) FROM generate_series(1, 60000) i")?;
+    sql.batch(&format!("GRANT USAGE ON SCHEMA public TO {0}; GRANT SELECT ON orders TO {0}", scene.name))?;
+    scene.push()?;
+    let stop = AtomicBool::new(false);
+    let kills = std::thread::scope(|scope| -> Result<_> {
+        let (stop, session) = (&stop, scene.sql()?);
+        let writer = scope.spawn(move || {
+            let mut id = 1;
+            while !stop.load(Ordering::Relaxed) {
+                id = (id + 7_919 * 2) % 120_000;
+                session.batch(&format!("INSERT INTO orders VALUES ({id} | 1, 'NEW', 2) ON CONFLICT DO NOTHING"))?;
+            }
+            Ok::<_, Fault>(())
+        });
+        let mut kills = 0;
+        loop {
+            let mut daemon = scene.start()?;
+            let before = scene.state()?.progress;
+            let moved = poll(WITHIN, || {
+                let state = scene.state()?;
+                let done = state.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.unseen.is_none());
+                let done = done && !state.progress.is_empty();
+                Ok((done || kills < 6 && state.progress != before).then_some(done))
+            })?;
+            if moved.ok_or("the snapshot stands still")? {
+                stop.store(true, Ordering::Relaxed);
+                writer.join().map_err(|_| "the writer panicked")??;
+                caught_up(&scene)?;
+                daemon.terminate(WITHIN)?;
+                return Ok(kills);
+            }
+            daemon.kill_hard()?;
+            kills += 1;
+        }
+    })?;
+    println!("{kills} kills");
+    assert!(kills >= 3, "{kills}");
+    let seen = scene.read_all("orders")?;
+    let mut announced: Vec<&str> = seen.iter().map(|seen| seen.key.as_str()).collect();
+    announced.sort_unstable();
+    let rows = scene.sql()?.query("SELECT id::text FROM orders", &[])?;
+    let mut due: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    due.sort_unstable();
+    assert_eq!(announced.len(), due.len());
+    assert!(announced == due);
+    scene.watched()
+}

@@ -102,7 +102,11 @@ pub(super) fn plan(split: bool) -> Plan {
         tables: vec![section],
         unnamed: Unhandled::Filter,
         large_transactions: if split { LargeTransactions::Split } else { LargeTransactions::Whole },
-        snapshot: crate::connector::SnapshotPlan { mode: crate::connector::SnapshotMode::None, workers: 1 },
+        snapshot: crate::connector::SnapshotPlan {
+            mode: crate::connector::SnapshotMode::None,
+            workers: 1,
+            rows_per_second: None,
+        },
         mapping_hash: String::new(),
     }
 }

@@ -37,6 +37,8 @@ pub(in crate::pipeline) struct WorkerSettings {
     pub(in crate::pipeline) handle: Handle,
     pub(in crate::pipeline) source: SourceSettings,
     pub(in crate::pipeline) asks: Sender<Ask>,
+    /// The most that this worker reads in a second.
+    pub(in crate::pipeline) rows_per_second: Option<u64>,
 }
 
 /// One worker.
@@ -54,7 +56,8 @@ enum End {
 
 impl Worker {
     pub(in crate::pipeline) fn new(settings: WorkerSettings, stop: Stop) -> Worker {
-        Worker { settings, stop, rows: ROWS_FIRST }
+        let rows = settings.rows_per_second.map_or(ROWS_FIRST, |limit| (limit / 10).clamp(ROWS_MIN, ROWS_FIRST));
+        Worker { settings, stop, rows }
     }
 
     /// Reads until there is nothing left to read, or the stop. A connection that breaks is opened again.
@@ -115,12 +118,14 @@ impl Worker {
 
     fn read(&mut self, reader: &ChunkReader, published: &[PublishedTable], mut chunk: Chunk) -> Result<Step> {
         let begun = Instant::now();
+        let mut pace = Duration::ZERO;
         let (relation, table) = self.block_on(shape(reader, published, &chunk.table))?;
         let lower = chunk.lower.as_ref().map(|bound| bound.0.clone());
         if table.has_key() {
             let upper = chunk.upper.as_ref().map(|bound| &bound.0);
             let cut = self.block_on(reader.boundary(&table, lower.as_ref(), upper, self.rows))?;
             if let Some(cut) = cut {
+                pace = self.pace();
                 let range = chunk.range;
                 let answer = self.ask(|reply| Ask::Split { range, upper: Bound(cut), reply });
                 let Some(upper) = answer else { return Ok(Step::Over) };
@@ -140,7 +145,19 @@ impl Worker {
         })?;
         self.adapt(begun.elapsed(), bytes.len());
         let (slots, key_begins) = (table.slots(), table.key_begins());
-        self.hand_over(reader, chunk.range, lsn, ChunkRows { relation, bytes, slots, key_begins, taken_us: taken })
+        let rows = ChunkRows { relation, bytes, slots, key_begins, taken_us: taken };
+        let step = self.hand_over(reader, chunk.range, lsn, rows)?;
+        let early = pace.saturating_sub(begun.elapsed());
+        if step == Step::Published && !early.is_zero() && self.stop.wait(early) {
+            return Ok(Step::Over);
+        }
+        Ok(step)
+    }
+
+    /// How long the rows of a chunk may take by the limit.
+    fn pace(&self) -> Duration {
+        let limit = self.settings.rows_per_second;
+        limit.map_or(Duration::ZERO, |limit| Duration::from_secs_f64(self.rows as f64 / limit.max(1) as f64))
     }
 
     /// Takes snapshots until one may be read with.
@@ -226,10 +243,12 @@ impl Worker {
         let by_time = CHUNK_TIME.as_secs_f64() / took.as_secs_f64().max(0.001);
         let by_size = CHUNK_BYTES as f64 / bytes.max(1) as f64;
         let rows = self.rows as f64 * by_time.min(by_size).clamp(0.25, 2.0);
-        self.rows = (rows as u64).clamp(ROWS_MIN, ROWS_MAX);
+        let most = self.settings.rows_per_second.map_or(ROWS_MAX, |limit| (limit / 10).max(ROWS_MIN));
+        self.rows = (rows as u64).clamp(ROWS_MIN, most);
     }
 }
 
+#[derive(PartialEq, Eq)]
 enum Step {
     Published,
     /// The range is given back; the next one after so long.
