@@ -49,6 +49,8 @@ pub struct Facts<'a> {
     pub history: &'a [TimelineSwitch],
     /// `[source] adopt_slot`
     pub adopt_slot: bool,
+    /// The end of the WAL that rows were read at last whose snapshot still decides about changes to come.
+    pub read_lsn: Option<Lsn>,
 }
 
 /// What to do.
@@ -129,6 +131,12 @@ fn judge_timeline(facts: &Facts<'_>, checkpoint: &Checkpoint) -> Result<()> {
             "the checkpoint is on timeline {was}, which is not in the history of this server's timeline {is}"
         ));
     };
+    if let Some(read) = facts.read_lsn.filter(|read| *read > left.switch_lsn.max(next_lsn)) {
+        return refuse(format!(
+            "timeline {was} was left at {}, but rows were read at {read}: what they show may not be on this server (timeline {is})",
+            left.switch_lsn
+        ));
+    }
     if next_lsn <= left.switch_lsn {
         return Ok(());
     }
@@ -139,6 +147,13 @@ fn judge_timeline(facts: &Facts<'_>, checkpoint: &Checkpoint) -> Result<()> {
 }
 
 fn judge_flush(facts: &Facts<'_>, checkpoint: &Checkpoint) -> Result<()> {
+    if let Some(read) = facts.read_lsn.filter(|read| *read > facts.flush_lsn.max(checkpoint.next_lsn)) {
+        let detail = format!(
+            "rows were read at {read}, the server's WAL ends at {}: it was restored or forked from an earlier state",
+            facts.flush_lsn
+        );
+        return Err(Error::new(Kind::ServerBehind, detail));
+    }
     if checkpoint.next_lsn <= facts.flush_lsn {
         return Ok(());
     }

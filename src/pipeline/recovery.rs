@@ -8,6 +8,7 @@ use crate::checkpoint::record::{CHECKPOINT, Checkpoint, INTENT, Intent, State, T
 use crate::error::{Disposition, Error, Kind, Result};
 use crate::faults::{self, Failpoint, Mutation, mutated};
 use crate::model::Lsn;
+use crate::snapshot::Snapshot;
 
 use std::collections::BTreeMap;
 
@@ -194,7 +195,9 @@ fn first_checkpoint<W: World>(
 impl SourceFacts {
     /// Judges by the start table.
     pub(super) fn judge(&self, state: &State) -> Result<Verdict> {
-        judge(&self.with(state))
+        let records = state.progress.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        let read_lsn = Snapshot::load(records, &BTreeMap::new(), Lsn(0), 0)?.remembered_max();
+        judge(&Facts { read_lsn, ..self.with(state) })
     }
 
     /// Whether this connector had set out to create the slot.
@@ -214,6 +217,7 @@ impl SourceFacts {
             flush_lsn: self.flush_lsn,
             history: &self.history,
             adopt_slot: self.adopt_slot,
+            read_lsn: None,
         }
     }
 

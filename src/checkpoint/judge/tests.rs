@@ -38,6 +38,7 @@ fn facts<'a>(slot: Option<&'a SlotFacts>, checkpoint: Option<&'a Checkpoint>) ->
         flush_lsn: Lsn(0x200_0000),
         history: &[],
         adopt_slot: false,
+        read_lsn: None,
     }
 }
 
@@ -149,4 +150,22 @@ fn a_server_left_behind_by_a_promotion_halts() {
     let checkpoint = checkpoint();
     let old = Facts { timeline: 1, flush_lsn: Lsn(1), ..facts(None, Some(&checkpoint)) };
     assert_halt(&old, Kind::TimelineMismatch, "on timeline 2, this server on 1");
+}
+
+#[test]
+fn rows_that_were_read_behind_the_servers_end_halt() {
+    let (checkpoint, slot) = (checkpoint(), slot(NEXT));
+    let read = |lsn| Facts { read_lsn: Some(Lsn(lsn)), ..facts(Some(&slot), Some(&checkpoint)) };
+    assert_eq!(judge(&read(0x200_0000)).unwrap(), Verdict::Stream);
+    assert_halt(
+        &read(0x200_0001),
+        Kind::ServerBehind,
+        "rows were read at 0/2000001, the server's WAL ends at 0/2000000",
+    );
+    let history = [TimelineSwitch { timeline: 2, switch_lsn: Lsn(0x180_0000) }];
+    let promoted = |lsn| Facts { timeline: 3, history: &history, ..read(lsn) };
+    assert_eq!(judge(&promoted(0x180_0000)).unwrap(), Verdict::Stream);
+    let detail =
+        "timeline 2 was left at 0/1800000, but rows were read at 0/1800001: what they show may not be on this server";
+    assert_halt(&promoted(0x180_0001), Kind::TimelineMismatch, detail);
 }
