@@ -4,6 +4,7 @@
 //! that is being read, and passes on what the workers say, which read chunks over connections of their own:
 //!
 //! ```text
+//! ask, set_x0            from here on changes of the table are judged; from here on it is read
 //! next_chunk, split      a worker gets a range, and cuts off as much as it wants to read at once
 //!   BEGIN REPEATABLE READ; LOCK TABLE .. IN ACCESS SHARE MODE; S = pg_current_snapshot(); pg_relation_filenode(..)
 //! offer(S, filenode)     Accepted: from here on the stream holds at changes of the range that S does not see
@@ -106,7 +107,7 @@ pub enum Offer {
         /// All below must have ended.
         x0: u64,
     },
-    /// The table's X0 must be taken first (`set_x0`).
+    /// The server has crashed and taken the table's X0 back. It must be taken anew (`set_x0`), and the range pends until then.
     NoX0,
     /// The range is not to be read any more.
     Discard,

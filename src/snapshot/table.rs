@@ -171,11 +171,12 @@ impl Table {
         if range.phase != (Phase::Pending { taken: true }) {
             return Offer::Discard;
         }
-        // A crash of the server took the xid back: what was running then has ended, but the xid may be given again.
-        if self.x0.is_some_and(|x0| snapshot.xmax() <= x0) {
+        // Its transaction has ended, so a crash of the server took the xid back: xmin might never get there.
+        let Some(x0) = self.x0.filter(|x0| snapshot.xmax() > *x0) else {
             self.x0 = None;
-        }
-        let Some(x0) = self.x0 else { return Offer::NoX0 };
+            range.phase = Phase::Pending { taken: false };
+            return Offer::NoX0;
+        };
         if snapshot.xmin() < x0 {
             return Offer::NotYet { oldest: snapshot.xmin(), x0 };
         }

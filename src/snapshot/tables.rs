@@ -17,7 +17,7 @@ use crate::model::{Lsn, TableName};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     /// None was dropped.
-    tables: Vec<Option<Table>>,
+    pub(super) tables: Vec<Option<Table>>,
     /// The newest snapshot by which xids were left out of unseen sets. An older one may not see them, so it is not accepted.
     pub(super) horizon: Option<Arc<PgSnapshot>>,
     /// An xid of the recent past, by which short ones are widened.
@@ -25,8 +25,8 @@ pub struct Snapshot {
     /// Of the transaction that the stream delivers.
     xid: u64,
     /// What the stream has passed, exclusive.
-    passed: Lsn,
-    flushed: Lsn,
+    pub(super) passed: Lsn,
+    pub(super) flushed: Lsn,
     /// The least position at which a snapshot is to be forgotten.
     forget_at: Option<Lsn>,
     /// The unseen xids by table, until they change.
@@ -178,10 +178,10 @@ impl Snapshot {
 
     // What workers say.
 
-    /// A range for a worker, who has it until `publish` or `failed`: the first that pends of a table that runs.
+    /// A range for a worker, who has it until `publish` or `failed`: the first that pends of a table that runs and has its X0.
     pub fn next_chunk(&mut self) -> Option<Chunk> {
         for (number, table) in self.tables.iter_mut().enumerate() {
-            let Some(table) = table.as_mut().filter(|table| table.state == State::Running) else { continue };
+            let Some(table) = table.as_mut().filter(|table| table.state == State::Running && table.x0.is_some()) else { continue };
             let idle = Phase::Pending { taken: false };
             let Some((ordinal, range)) = table.chain.iter_mut().find(|(_, range)| range.phase == idle) else {
                 continue;
