@@ -34,6 +34,8 @@ pub(super) struct Range {
     pub(super) since: u64,
     /// Transactions that a snapshot of it must see.
     pub(super) unseen: BTreeSet<u64>,
+    /// Rows that were published.
+    pub(super) rows: u64,
     pub(super) phase: Phase,
 }
 
@@ -74,7 +76,7 @@ pub enum LeftOut {
 
 impl Range {
     pub(super) fn pending(lower: Option<Bound>, upper: Option<Bound>, since: u64) -> Range {
-        Range { lower, upper, since, unseen: BTreeSet::new(), phase: Phase::Pending { taken: false } }
+        Range { lower, upper, since, unseen: BTreeSet::new(), rows: 0, phase: Phase::Pending { taken: false } }
     }
 
     pub(super) fn reading(&self) -> Option<&Reading> {
@@ -105,12 +107,13 @@ impl Range {
             Phase::Done { read } => read.clone(),
             Phase::Pending { .. } | Phase::Reading(_) => None,
         };
-        RangeRecord { version: 1, lower: self.lower.clone(), upper: self.upper.clone(), read }
+        let (lower, upper) = (self.lower.clone(), self.upper.clone());
+        RangeRecord { version: RangeRecord::VERSION, lower, upper, rows: self.rows, read }
     }
 
     fn done(record: RangeRecord) -> Range {
-        let RangeRecord { lower, upper, read, .. } = record;
-        Range { phase: Phase::Done { read }, ..Range::pending(lower, upper, 0) }
+        let RangeRecord { lower, upper, rows, read, .. } = record;
+        Range { rows, phase: Phase::Done { read }, ..Range::pending(lower, upper, 0) }
     }
 }
 
@@ -188,9 +191,10 @@ pub(super) fn merge(chain: &mut Chain) -> (Vec<u64>, BTreeSet<u64>) {
             first = Some(ordinal);
             continue;
         };
-        let upper = chain.remove(&ordinal).and_then(|range| range.upper);
-        if let Some(range) = chain.get_mut(&first) {
-            range.upper = upper;
+        let joined = chain.remove(&ordinal);
+        if let (Some(range), Some(joined)) = (chain.get_mut(&first), joined) {
+            range.upper = joined.upper;
+            range.rows += joined.rows;
         }
         gone.push(ordinal);
         grown.insert(first);
@@ -211,7 +215,7 @@ mod tests {
     }
 
     fn done(lower: Option<Bound>, upper: Option<Bound>) -> RangeRecord {
-        RangeRecord { version: 1, lower, upper, read: None }
+        RangeRecord { version: 1, lower, upper, rows: 3, read: None }
     }
 
     #[test]
@@ -264,6 +268,7 @@ mod tests {
         let mut chain = restore("t", records.collect()).unwrap();
         assert_eq!(merge(&mut chain), (vec![20, 30], BTreeSet::from([10])));
         assert_eq!(extents(&chain), [(None, bound("d"), true), (bound("d"), None, false)]);
+        assert_eq!(chain.first_key_value().map(|(_, range)| range.rows), Some(9));
         assert_eq!(merge(&mut chain), (vec![], BTreeSet::new()));
     }
 }

@@ -83,6 +83,7 @@ pub(super) struct RangeRecord {
     pub(super) version: u32,
     pub(super) lower: Option<Bound>,
     pub(super) upper: Option<Bound>,
+    pub(super) rows: u64,
     /// Until the stream has passed its position: a change is published if this does not see it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) read: Option<ReadRecord>,
@@ -109,6 +110,10 @@ impl TableRecord {
     pub(super) fn name(&self) -> TableName {
         TableName::new(&self.schema, &self.table)
     }
+}
+
+impl RangeRecord {
+    pub(super) const VERSION: u32 = VERSION;
 }
 
 /// The table's part of a key: names in which every other character is spelled `%XX`, so that no two tables share one.
@@ -211,12 +216,13 @@ mod tests {
             Record::Table("public.orders".to_owned(), table)
         );
         let read = ReadRecord { snapshot: "10:12:10".parse().unwrap(), lsn: Lsn(26) };
-        let range = RangeRecord { version: 1, lower: None, upper: Some(Bound(vec!["5".to_owned()])), read: Some(read) };
+        let range =
+            RangeRecord { version: 1, lower: None, upper: Some(Bound(vec!["5".to_owned()])), rows: 7, read: Some(read) };
         let written = entry("public.orders", Some(9), &range).unwrap();
         assert_eq!(written.key, "progress/public.orders/9");
         assert_eq!(
             text(&written),
-            r#"{"version":1,"lower":null,"upper":["5"],"read":{"snapshot":"10:12:10","lsn":"0/1A"}}"#
+            r#"{"version":1,"lower":null,"upper":["5"],"rows":7,"read":{"snapshot":"10:12:10","lsn":"0/1A"}}"#
         );
         assert_eq!(
             parse(&written.key, written.value.as_deref().unwrap()).unwrap(),
@@ -226,11 +232,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_named() {
-        let good = r#"{"version":1,"lower":null,"upper":null}"#;
+        let good = r#"{"version":1,"lower":null,"upper":null,"rows":0}"#;
         assert!(parse("progress/t/1", good.as_bytes()).is_ok());
         for (key, value, says) in [
             ("progress/t/1", r#"{"version":2,"new":0}"#, "format version 2"),
-            ("progress/t/1", r#"{"version":1,"lower":null,"upper":null,"more":1}"#, "damaged"),
+            ("progress/t/1", r#"{"version":1,"lower":null,"upper":null,"rows":0,"more":1}"#, "damaged"),
             ("progress/t/1", "{", "damaged"),
             ("progress/t/x", good, "without a number"),
             ("progress/t/0", good, "without a number"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::range::{self, Chain, LeftOut, Phase, Range, Reading};
 use super::record::{self, Entry, ReadRecord, Request, State, TableRecord, Variant};
 use super::visibility::PgSnapshot;
-use super::{Offer, RangeId, Verdict, Wait};
+use super::{Offer, Place, RangeId, Verdict, Wait};
 use crate::error::Result;
 use crate::model::{Lsn, TableName};
 
@@ -22,11 +22,14 @@ pub(super) struct Table {
     pub(super) filenode: Option<u32>,
     /// As on Kafka.
     written: (State, Option<u32>),
-    pub(super) rows: u64,
+    /// Rows published, once there are no ranges any more.
+    total: u64,
     /// Empty once nothing is asked of it any more.
     pub(super) chain: Chain,
     /// Grows when a range is split.
     pub(super) version: u64,
+    /// Xids have joined unseen sets.
+    pub(super) noted: bool,
 }
 
 impl Table {
@@ -39,9 +42,10 @@ impl Table {
             x0: None,
             filenode: None,
             written: (State::Running, None),
-            rows: 0,
+            total: 0,
             chain: range::whole(),
             version: 0,
+            noted: false,
         }
     }
 
@@ -53,7 +57,7 @@ impl Table {
             x0: record.x0,
             filenode: record.filenode,
             written: (record.state, record.filenode),
-            rows: record.rows,
+            total: record.rows,
             chain,
             ..Table::new(name, request)
         };
@@ -75,9 +79,14 @@ impl Table {
             state: self.state,
             x0: self.x0,
             filenode: self.filenode,
-            rows: self.rows,
+            rows: self.rows(),
         };
         record::entry(&self.key, None, &record)
+    }
+
+    /// Rows published so far.
+    pub(super) fn rows(&self) -> u64 {
+        if self.chain.is_empty() { self.total } else { self.chain.values().map(|range| range.rows).sum() }
     }
 
     /// What remains of the chain is not read, and its changes are published. A chain in which no snapshot is remembered
@@ -88,8 +97,13 @@ impl Table {
             range.unseen.clear();
         }
         if self.chain.values().all(Range::is_forgotten) {
-            self.chain.clear();
+            self.clear();
         }
+    }
+
+    fn clear(&mut self) {
+        self.total = self.rows();
+        self.chain.clear();
     }
 
     /// Tombstones of the ranges whose snapshot is forgotten.
@@ -104,18 +118,22 @@ impl Table {
         done.map(|(ordinal, _)| record::tombstone(&self.key, Some(*ordinal))).collect()
     }
 
-    /// One half of a change, to a key of this range.
-    pub(super) fn judge(&mut self, id: RangeId, xid: u64, key: &[u8], horizon: Option<&PgSnapshot>) -> Verdict {
-        let variant = self.request.variant;
+    /// One half of a change, to a key that lies here. `horizon` sees what every later snapshot will.
+    pub(super) fn judge(&mut self, place: Place, xid: u64, key: &[u8], horizon: Option<&PgSnapshot>) -> Verdict {
         if self.chain.is_empty() {
             return Verdict::Publish;
         }
-        let Some(range) = self.chain.get_mut(&id.ordinal) else { return Verdict::Locate };
-        let hidden = !horizon.is_some_and(|horizon| horizon.sees(xid));
+        let (variant, id) = (self.request.variant, place.range);
+        let range = self.chain.get_mut(&id.ordinal).filter(|range| range.since <= place.version);
+        let Some(range) = range else { return Verdict::Locate };
+        let mut note = || {
+            let hidden = !horizon.is_some_and(|horizon| horizon.sees(xid));
+            self.noted |= hidden && range.unseen.insert(xid);
+        };
         match (&mut range.phase, variant) {
             (Phase::Done { read }, _) => judge_done(read.as_ref(), xid),
             (Phase::Pending { .. }, _) => {
-                range.note(xid, hidden);
+                note();
                 if variant == Variant::Initial { Verdict::Covered } else { Verdict::Publish }
             }
             (Phase::Reading(reading), Variant::Initial) => {
@@ -129,7 +147,7 @@ impl Table {
                 if !reading.snapshot.sees(xid) {
                     reading.leave_out(key);
                 }
-                range.note(xid, hidden);
+                note();
                 Verdict::Publish
             }
         }
@@ -142,7 +160,8 @@ impl Table {
         let mut verdict = if always { Verdict::Publish } else { Verdict::Covered };
         let ordinals: Vec<u64> = self.chain.keys().copied().collect();
         for ordinal in ordinals {
-            match self.judge(RangeId { table, ordinal }, xid, &[], horizon) {
+            let place = Place { range: RangeId { table, ordinal }, version: self.version };
+            match self.judge(place, xid, &[], horizon) {
                 Verdict::Hold(id) => return Verdict::Hold(id),
                 Verdict::Publish => verdict = Verdict::Publish,
                 Verdict::Covered | Verdict::Locate => {}
@@ -230,7 +249,7 @@ impl Table {
         };
         let read = (passed < *lsn).then(|| ReadRecord { snapshot: PgSnapshot::clone(snapshot), lsn: *lsn });
         self.filenode = Some(*filenode);
-        self.rows += rows;
+        range.rows = rows;
         range.phase = Phase::Done { read };
         range.unseen.clear();
         entries.push(record::entry(&self.key, Some(ordinal), &range.record())?);
@@ -263,7 +282,7 @@ impl Table {
     fn tidy(&mut self) -> Result<Vec<Entry>> {
         if self.chain.values().all(Range::is_forgotten) {
             let entries = self.tombstones();
-            self.chain.clear();
+            self.clear();
             return Ok(entries);
         }
         let (gone, grown) = range::merge(&mut self.chain);
@@ -275,15 +294,6 @@ impl Table {
             }
         }
         Ok(entries)
-    }
-}
-
-impl Range {
-    /// A change of this transaction was left to, or stands before, a chunk that is still to be read.
-    fn note(&mut self, xid: u64, hidden: bool) {
-        if hidden {
-            self.unseen.insert(xid);
-        }
     }
 }
 

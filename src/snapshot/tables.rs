@@ -27,6 +27,8 @@ pub struct Snapshot {
     /// What the stream has passed, exclusive.
     pub(super) passed: Lsn,
     pub(super) flushed: Lsn,
+    /// There are ranges.
+    active: bool,
     /// The least position at which a snapshot is to be forgotten.
     forget_at: Option<Lsn>,
     /// The unseen xids by table, until they change.
@@ -67,10 +69,11 @@ impl Snapshot {
             xid: 0,
             passed: next_lsn,
             flushed: next_lsn,
+            active: false,
             forget_at: None,
             unseen: None,
         };
-        snapshot.forget_at = snapshot.next_forgotten();
+        snapshot.settle();
         Ok(snapshot)
     }
 
@@ -93,7 +96,7 @@ impl Snapshot {
 
     /// Rows published of it.
     pub fn rows(&self, table: usize) -> u64 {
-        self.get(table).map_or(0, |table| table.rows)
+        self.get(table).map_or(0, Table::rows)
     }
 
     /// Asks for a snapshot, from this place of the stream on. One of the same table that runs must be cancelled first,
@@ -109,6 +112,7 @@ impl Snapshot {
         let mut table = Table::new(name, request);
         let entries = vec![table.record()?];
         self.tables.push(Some(table));
+        self.settle();
         Ok((self.tables.len() - 1, entries))
     }
 
@@ -150,6 +154,7 @@ impl Snapshot {
         table.state = State::Cancelled;
         table.give_up_pending();
         entries.push(table.record()?);
+        self.settle();
         Ok(entries)
     }
 
@@ -157,7 +162,7 @@ impl Snapshot {
     pub fn drop_table(&mut self, table: usize) -> Vec<Entry> {
         self.unseen = None;
         let Some(gone) = self.tables.get_mut(table).and_then(Option::take) else { return Vec::new() };
-        self.forget_at = self.next_forgotten();
+        self.settle();
         let mut entries = gone.tombstones();
         entries.push(record::tombstone(&gone.key, None));
         entries
@@ -263,7 +268,7 @@ impl Snapshot {
         let passed = self.passed;
         let Some(table) = self.get_mut(id.table) else { return Ok(Vec::new()) };
         let entries = table.publish(id.ordinal, rows, passed)?;
-        self.forget_at = self.next_forgotten();
+        self.settle();
         Ok(entries)
     }
 
@@ -278,7 +283,7 @@ impl Snapshot {
 
     /// Whether the stream need not ask anything, but for `advance`.
     pub fn is_idle(&self) -> bool {
-        (0..self.tables.len()).all(|table| !self.judges(table))
+        !self.active
     }
 
     /// Whether changes of this table must be judged.
@@ -302,20 +307,15 @@ impl Snapshot {
     /// What to do with a change of the transaction at a key that lies here, or with the half of a key change. `key` is any
     /// spelling of the key that the worker's rows share; only a backfill looks at it.
     pub fn judge(&mut self, place: Place, key: &[u8]) -> Verdict {
-        let Snapshot { tables, horizon, xid, unseen, .. } = self;
+        let Snapshot { tables, horizon, xid, .. } = self;
         let Some(Some(table)) = tables.get_mut(place.range.table) else { return Verdict::Publish };
-        if table.chain.get(&place.range.ordinal).is_some_and(|range| range.since > place.version) {
-            return Verdict::Locate;
-        }
-        *unseen = None;
-        table.judge(place.range, *xid, key, horizon.as_deref())
+        table.judge(place, *xid, key, horizon.as_deref())
     }
 
     /// What to do with a truncate of the table, which is a change of every key.
     pub fn truncate(&mut self, table: usize) -> Verdict {
-        let Snapshot { tables, horizon, xid, unseen, .. } = self;
+        let Snapshot { tables, horizon, xid, .. } = self;
         let Some(Some(found)) = tables.get_mut(table) else { return Verdict::Publish };
-        *unseen = None;
         found.truncate(table, *xid, horizon.as_deref())
     }
 
@@ -329,7 +329,7 @@ impl Snapshot {
             for table in self.tables.iter_mut().flatten() {
                 entries.extend(table.forget(self.passed)?);
             }
-            self.forget_at = self.next_forgotten();
+            self.settle();
         }
         Ok(entries)
     }
@@ -339,6 +339,10 @@ impl Snapshot {
     /// The transactions, by the table's part of its key, that the next snapshot of a pending range must see. For the
     /// checkpoint: the same value until it changes.
     pub fn unseen(&mut self) -> Arc<BTreeMap<String, Vec<u64>>> {
+        for table in self.tables.iter_mut().flatten().filter(|table| table.noted) {
+            table.noted = false;
+            self.unseen = None;
+        }
         let tables = &self.tables;
         self.unseen.get_or_insert_with(|| Arc::new(collect_unseen(tables))).clone()
     }
@@ -349,8 +353,10 @@ impl Snapshot {
         self.remembered().max()
     }
 
-    fn next_forgotten(&self) -> Option<Lsn> {
-        self.remembered().min()
+    /// To be called where ranges have come, gone or been published.
+    fn settle(&mut self) {
+        self.forget_at = self.remembered().min();
+        self.active = (0..self.tables.len()).any(|table| self.judges(table));
     }
 
     fn remembered(&self) -> impl Iterator<Item = Lsn> {

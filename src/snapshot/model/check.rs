@@ -53,11 +53,23 @@ fn check_initial(scope: &Scope, world: &World, key: usize, events: &[Event]) -> 
     if events[at + 1..] != changes { Err(format!("{changes:?} expected behind the read")) } else { Ok(()) }
 }
 
-/// Every change that the slot sends, in order; reads stand anywhere between, once for each key at most.
+/// Every change that the slot sends, in order; a read, if any, behind those that it holds and before all others.
 fn check_backfill(scope: &Scope, world: &World, key: usize, events: &[Event]) -> Result<(), String> {
     let is_read = |event: &&Event| matches!(event, Event::Read { .. });
     if events.iter().filter(is_read).count() > 1 {
         return Err("read more than once".to_owned());
+    }
+    if let Some((at, sees)) = events.iter().enumerate().find_map(|(at, event)| match event {
+        Event::Read { sees, .. } => Some((at, *sees)),
+        Event::Changed { .. } | Event::Truncated { .. } => None,
+    }) {
+        let holds = |event: &Event| match event {
+            Event::Changed { transaction, .. } | Event::Truncated { transaction } => sees >> transaction & 1 == 1,
+            Event::Read { .. } => false,
+        };
+        if !events[..at].iter().all(holds) || events[at + 1..].iter().any(holds) {
+            return Err("the read is not at its place".to_owned());
+        }
     }
     let published: Vec<Event> = events.iter().filter(|event| !is_read(event)).copied().collect();
     let changes = changes(scope, world, key, |transaction| world.postgres.excluded >> transaction & 1 == 0);

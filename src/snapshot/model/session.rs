@@ -178,9 +178,11 @@ impl World {
         }
         self.then("fail", all, |world| {
             world.left.failures -= 1;
+            let was_read = matches!(world.workers[number], Worker::Reading(..) | Worker::Read(..));
             world.workers[number] = Worker::Idle;
             world.core.failed(id);
             if scope.flaw == Some(Flaw::FailureForgets)
+                && was_read
                 && let Some(range) = world.core.range_mut(id)
             {
                 range.unseen.clear();
