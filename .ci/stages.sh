@@ -41,6 +41,7 @@ stage demo 180 make demo SECONDS=30
 
 if [ "${1:-}" = full ]; then
     stage simulation 1500 cargo test --profile ci --features faults --lib simulation -- --ignored --nocapture --test-threads 2
+    stage snapshot-model 1500 cargo test --profile ci --features faults --lib snapshot::model -- --ignored --nocapture
     stage test-full 7200 cargo test --profile ci --features faults --test main -- --ignored
     stage sweep-full 1200 make sweep
     stage proof 1200 make torture-proof

@@ -34,6 +34,7 @@
 //!
 //! `model` runs this code through every interleaving of small histories.
 
+mod chunks;
 mod range;
 mod record;
 mod table;

@@ -216,8 +216,13 @@ mod tests {
             Record::Table("public.orders".to_owned(), table)
         );
         let read = ReadRecord { snapshot: "10:12:10".parse().unwrap(), lsn: Lsn(26) };
-        let range =
-            RangeRecord { version: 1, lower: None, upper: Some(Bound(vec!["5".to_owned()])), rows: 7, read: Some(read) };
+        let range = RangeRecord {
+            version: 1,
+            lower: None,
+            upper: Some(Bound(vec!["5".to_owned()])),
+            rows: 7,
+            read: Some(read),
+        };
         let written = entry("public.orders", Some(9), &range).unwrap();
         assert_eq!(written.key, "progress/public.orders/9");
         assert_eq!(

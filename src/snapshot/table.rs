@@ -62,7 +62,11 @@ impl Table {
             ..Table::new(name, request)
         };
         if matches!(table.state, State::Done | State::Cancelled) {
-            table.give_up_pending();
+            if table.chain.values().any(Range::is_done) {
+                table.give_up_pending();
+            } else {
+                table.chain.clear();
+            }
         }
         table
     }
@@ -82,6 +86,11 @@ impl Table {
             rows: self.rows(),
         };
         record::entry(&self.key, None, &record)
+    }
+
+    /// Whether its changes must be judged.
+    pub(super) fn judges(&self) -> bool {
+        !self.chain.is_empty()
     }
 
     /// Rows published so far.
@@ -106,13 +115,7 @@ impl Table {
         self.chain.clear();
     }
 
-    /// Tombstones of the ranges whose snapshot is forgotten.
-    pub(super) fn tombstones_of_forgotten(&self) -> Vec<Entry> {
-        let forgotten = self.chain.iter().filter(|(_, range)| range.is_forgotten());
-        forgotten.map(|(ordinal, _)| record::tombstone(&self.key, Some(*ordinal))).collect()
-    }
-
-    /// Tombstones of all of its ranges.
+    /// Tombstones of all ranges that have records.
     pub(super) fn tombstones(&self) -> Vec<Entry> {
         let done = self.chain.iter().filter(|(_, range)| range.is_done());
         done.map(|(ordinal, _)| record::tombstone(&self.key, Some(*ordinal))).collect()

@@ -137,15 +137,14 @@ fn a_million_states_hold() {
 fn seeded_mistakes_are_found() {
     let mut missed = Vec::new();
     for flaw in Flaw::ALL {
-        let scopes = scope::for_flaw(*flaw);
-        let mut states = 0;
-        let found = scopes.iter().find_map(|scope| {
-            let explored = explore(scope);
-            states += explored.states;
-            explored.violation
-        });
-        match found {
-            Some(violation) => println!("{flaw:?}: {states} states: {}", violation.chars().take(160).collect::<String>()),
+        let scope = scope::for_flaw(*flaw);
+        let control = explore(&Scope { flaw: None, ..scope.clone() });
+        assert_eq!(control.violation, None, "{flaw:?} is not what makes the difference");
+        let Explored { states, violation, .. } = explore(&scope);
+        match violation {
+            Some(violation) => {
+                println!("{flaw:?}: {states} states: {}", violation.chars().take(160).collect::<String>())
+            }
             None => missed.push(*flaw),
         }
     }

@@ -74,9 +74,7 @@ fn histories(base: Rows, transactions: usize) -> Vec<Vec<Vec<Op>>> {
 fn both(plain: &Scope, transactions: usize) -> Vec<Scope> {
     let variants = [Variant::Initial, Variant::Backfill];
     let scopes = variants.into_iter().flat_map(|variant| {
-        histories(plain.base, transactions)
-            .into_iter()
-            .map(move |script| Scope { variant, script, ..plain.clone() })
+        histories(plain.base, transactions).into_iter().map(move |script| Scope { variant, script, ..plain.clone() })
     });
     scopes.collect()
 }
@@ -91,9 +89,12 @@ pub(super) fn small() -> Groups {
     vec![
         ("one transaction", one(A, limits(1, 1, 0, 0))),
         ("one transaction, two workers", both(&Scope { workers: 2, limits: limits(0, 0, 1, 0), ..PLAIN }, 1)),
-        ("one transaction, empty table", one(EMPTY, limits(1, 0, 0, 1))),
+        ("one transaction, empty table, a pause", one(EMPTY, limits(0, 0, 0, 1))),
         ("two transactions", both(&PLAIN, 2)),
-        ("a slot made among them", both(&Scope { slot_later: true, begins: true, limits: limits(1, 0, 0, 0), ..PLAIN }, 1)),
+        (
+            "a slot made among them",
+            both(&Scope { slot_later: true, begins: true, limits: limits(1, 0, 0, 0), ..PLAIN }, 1),
+        ),
         ("a large transaction", large_ones(limits(1, 0, 0, 0))),
     ]
 }
@@ -118,18 +119,54 @@ pub(super) fn large() -> Groups {
         ("two transactions, two workers", both(&Scope { workers: 2, ..PLAIN }, 2)),
         ("a slot made among two", both(&Scope { slot_later: true, begins: true, ..PLAIN }, 2)),
         ("one chunk", both(&Scope { split: false, limits: limits(1, 0, 0, 0), ..PLAIN }, 2)),
-        ("three transactions", both(&PLAIN, 3)),
+        ("three transactions", three()),
         ("large transactions", large_ones(limits(1, 1, 1, 0))),
     ]
 }
 
-/// Where a mistake must show, the smallest scope first.
-pub(super) fn for_flaw(flaw: Flaw) -> Vec<Scope> {
-    let plain = Scope { flaw: Some(flaw), ..PLAIN };
-    let mut scopes = both(&Scope { limits: limits(1, 1, 1, 0), ..plain.clone() }, 1);
-    scopes.extend(both(&Scope { slot_later: true, begins: true, limits: limits(0, 1, 0, 0), ..plain.clone() }, 1));
-    scopes.extend(both(&Scope { workers: 2, limits: limits(0, 0, 1, 0), ..plain.clone() }, 1));
-    scopes.extend(both(&plain, 2));
-    scopes.extend(both(&Scope { limits: limits(0, 1, 0, 0), ..plain.clone() }, 2));
-    scopes
+/// Histories of three, each with a reason to go wrong.
+fn three() -> Vec<Scope> {
+    let scripts: [[&[Op]; 3]; 8] = [
+        [&[Put(0)], &[Put(1)], &[Put(0), Put(1)]],
+        [&[Move(0, 1)], &[Put(0)], &[Delete(1)]],
+        [&[Put(0)], &[Delete(0)], &[Put(0)]],
+        [&[Put(1)], &[Truncate], &[Put(0)]],
+        [&[Truncate], &[Put(1)], &[Truncate]],
+        [&[Rewrite], &[Put(1)], &[Truncate]],
+        [&[Move(0, 2)], &[Put(1)], &[Move(2, 0)]],
+        [&[Put(1)], &[Put(2)], &[Put(0)]],
+    ];
+    let variants = [Variant::Initial, Variant::Backfill];
+    let scope = |variant| {
+        scripts.map(|script| {
+            let script = script.map(<[Op]>::to_vec).to_vec();
+            Scope { variant, keys: 3, script, ..PLAIN }
+        })
+    };
+    variants.into_iter().flat_map(scope).collect()
+}
+
+/// Where a mistake must show: the smallest scope.
+pub(super) fn for_flaw(flaw: Flaw) -> Scope {
+    let plain = Scope { flaw: Some(flaw), script: vec![vec![Put(0)]], ..PLAIN };
+    let ddl = Scope { script: vec![vec![Truncate]], ..plain };
+    let backfill = Scope { variant: Variant::Backfill, ..plain.clone() };
+    let slot = Scope { slot_later: true, begins: true, ..plain.clone() };
+    match flaw {
+        Flaw::ChecksNothingInProgress
+        | Flaw::DecidesByPosition
+        | Flaw::PublishesPending
+        | Flaw::HoldsNothing
+        | Flaw::ForgetsEarly
+        | Flaw::AcceptsStale => plain,
+        Flaw::ForgetsUnseen | Flaw::ProgressApart | Flaw::ForgetsApart => Scope { limits: limits(1, 0, 0, 0), ..plain },
+        Flaw::WaitsForNoFlush | Flaw::AsksAnotherServer => Scope { limits: limits(0, 1, 0, 0), ..plain },
+        Flaw::TakesNoX0 => slot,
+        Flaw::KeepsLostX0 => Scope { limits: limits(0, 1, 0, 0), ..slot },
+        Flaw::TakesNoLock | Flaw::IgnoresTheFilenode => ddl,
+        Flaw::FailureForgets => Scope { limits: limits(0, 0, 1, 0), ..backfill },
+        Flaw::LeavesNothingOut | Flaw::WaitsForNoStream => backfill,
+        Flaw::WaitsForEachOther => Scope { script: vec![vec![Truncate], vec![Put(1)]], ..plain },
+        Flaw::SplitForgets => Scope { workers: 2, script: vec![vec![Put(1)]], ..plain },
+    }
 }

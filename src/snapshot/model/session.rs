@@ -58,8 +58,7 @@ impl World {
             let verdict = self.core.truncate(TABLE);
             let published = self.flawed(scope, verdict, None) == Verdict::Publish;
             let events = (0..KEYS as u8).map(|key| (key, Event::Truncated { transaction: number }));
-            return (!matches!(verdict, Verdict::Hold(_)) || published)
-                .then(|| events.filter(|_| published).collect());
+            return (!matches!(verdict, Verdict::Hold(_)) || published).then(|| events.filter(|_| published).collect());
         }
         let mut events = Vec::new();
         for key in 0..KEYS {
@@ -95,9 +94,9 @@ impl World {
             (Some(Flaw::PublishesPending), Verdict::Covered) => {
                 let pends = |id: RangeId| self.core.bounds(TABLE).ranges.iter().any(|(range, _)| *range == id);
                 let pends = place.is_some_and(|place| pends(place.range))
-                    && place.and_then(|place| self.core.range_mut(place.range)).is_some_and(|range| {
-                        matches!(range.phase, Phase::Pending { .. })
-                    });
+                    && place
+                        .and_then(|place| self.core.range_mut(place.range))
+                        .is_some_and(|range| matches!(range.phase, Phase::Pending { .. }));
                 if pends { Verdict::Publish } else { verdict }
             }
             (Some(Flaw::DecidesByPosition), Verdict::Covered | Verdict::Publish) => {

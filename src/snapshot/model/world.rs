@@ -42,9 +42,17 @@ pub(super) struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Event {
     /// The key was read (None: there is no such row, and nothing is sent) by a snapshot that sees these transactions.
-    Read { sees: u8, row: Option<u8> },
-    Changed { transaction: u8, row: Option<u8> },
-    Truncated { transaction: u8 },
+    Read {
+        sees: u8,
+        row: Option<u8>,
+    },
+    Changed {
+        transaction: u8,
+        row: Option<u8>,
+    },
+    Truncated {
+        transaction: u8,
+    },
 }
 
 /// What becomes visible on Kafka at once.
