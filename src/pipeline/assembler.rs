@@ -186,22 +186,8 @@ impl Assembler {
             }
             Message::Truncate { relations: truncated, .. } => {
                 faults::pass(Failpoint::TruncateReceived);
-                if mutated(Mutation::LostTruncate) {
-                    return Ok(());
-                }
-                let change = Change { operation: Operation::Truncate, old: None, new: None };
-                for relation in truncated.to_vec() {
-                    let published = self.judge_truncate(relation, sink)?;
-                    let number = self.relations.number(relation);
-                    let Some(place) = self.transaction.place(number, self.epoch) else { continue };
-                    let (relations, tally) = (&self.relations, &mut self.transaction.tally);
-                    if !published {
-                        tally.cover();
-                        continue;
-                    }
-                    emit(relations, &mut self.emitter, &mut self.batch, tally, relation, &change, &place)?;
-                }
-                self.cut(sink)
+                let truncated = truncated.to_vec();
+                self.truncate(&truncated, sink)
             }
             Message::Logical { transactional, lsn, .. } => {
                 faults::pass(Failpoint::MessageReceived);
@@ -217,6 +203,25 @@ impl Assembler {
                 Ok(())
             }
         }
+    }
+
+    fn truncate(&mut self, truncated: &[usize], sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
+        if mutated(Mutation::LostTruncate) {
+            return Ok(());
+        }
+        let change = Change { operation: Operation::Truncate, old: None, new: None };
+        for &relation in truncated {
+            let published = self.judge_truncate(relation, sink)?;
+            let number = self.relations.number(relation);
+            let Some(place) = self.transaction.place(number, self.epoch) else { continue };
+            let (relations, tally) = (&self.relations, &mut self.transaction.tally);
+            if !published {
+                tally.cover();
+                continue;
+            }
+            emit(relations, &mut self.emitter, &mut self.batch, tally, relation, &change, &place)?;
+        }
+        self.cut(sink)
     }
 
     /// A keepalive: everything before `wal_end` was received.

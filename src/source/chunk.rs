@@ -351,7 +351,8 @@ impl ChunkReader {
         self.lsn("SELECT pg_current_wal_flush_lsn()::text").await
     }
 
-    /// The xid of a transaction of its own, which has ended. Its commit makes the server flush what came before.
+    /// The xid of a transaction of its own, which has ended. Its commit has the server flush what
+    /// came before, soon: a transaction that wrote nothing is committed without waiting, but wakes the WAL writer.
     pub async fn current_xid(&self) -> Result<u64> {
         let rows = self.sql.rows("SELECT pg_current_xact_id()::text", &[]).await?;
         let text: &str = rows.first().map_or_else(|| Ok(""), |row| column(row, 0))?;

@@ -404,7 +404,11 @@ fn faults_of_the_source_have_place_and_remedy() {
              12:1: source.sslmode: unknown key; known here: id, host, port, database, user, password, slot, publication, \
              tls, tls_ca, tls_cert, tls_key, channel_binding, password_method, target_session_attrs, adopt_slot, large_transactions",
         ),
-        ("mode = \"none\"", "mode = \"sometimes\"", "10:8: snapshot.mode: must be \"none\" or \"initial\", not \"sometimes\""),
+        (
+            "mode = \"none\"",
+            "mode = \"sometimes\"",
+            "10:8: snapshot.mode: must be \"none\" or \"initial\", not \"sometimes\"",
+        ),
         ("mode = \"none\"", "workers = 0", "10:11: snapshot.workers: must be a whole number from 1 to 16"),
     ]);
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use tokio::runtime::Handle;
 
-use super::{Ask, ChunkRows};
+use super::{Ask, ChunkRows, Next};
 use crate::decode::{Decoder, Message};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Datum, Lsn, Relation, Row, TableName};
@@ -301,9 +301,9 @@ impl Gate {
     pub(in crate::pipeline) fn answer(&mut self, ask: Ask) -> Result<()> {
         match ask {
             // A worker that has gone hears no answer.
-            Ask::Next(reply) => drop(reply.send(self.core.next_chunk())),
+            Ask::Next(reply) => drop(reply.send(self.next())),
             Ask::Split { range, upper, reply } => drop(reply.send(self.core.split(range, upper))),
-            Ask::X0 { range, xid } => self.progress.extend(self.core.set_x0(range.table, xid)?),
+            Ask::X0 { table, xid } => self.progress.extend(self.core.set_x0(table, xid)?),
             Ask::Offer { range, snapshot, filenode, reply } => {
                 let offer = self.core.offer(range, snapshot, filenode);
                 if offer == crate::snapshot::Offer::Accepted {
@@ -323,6 +323,14 @@ impl Gate {
             }
         }
         Ok(())
+    }
+
+    fn next(&mut self) -> Next {
+        let without: Vec<usize> = self.core.without_x0().collect();
+        if !without.is_empty() {
+            return Next::TakeX0(without);
+        }
+        self.core.next_chunk().map_or(Next::Wait, Next::Read)
     }
 
     /// A chunk that can be published now.

@@ -20,12 +20,12 @@ use crate::snapshot::{Bound, Chunk, Offer, PgSnapshot, RangeId};
 
 /// What a worker asks of the gate, or tells it.
 pub(super) enum Ask {
-    /// Something to read; None: not now.
-    Next(Sender<Option<Chunk>>),
+    /// Something to do.
+    Next(Sender<Next>),
     /// Reads its range only up to here; the answer is where the range ends.
     Split { range: RangeId, upper: Bound, reply: Sender<Option<Bound>> },
-    /// X0 of the range's table: its transaction has ended.
-    X0 { range: RangeId, xid: u64 },
+    /// X0 of a table: the xid of a transaction that began after its snapshot was asked for, and has ended.
+    X0 { table: usize, xid: u64 },
     /// A snapshot that was taken for the range.
     Offer { range: RangeId, snapshot: PgSnapshot, filenode: u32, reply: Sender<Offer> },
     /// No snapshot sees what the stream has left to this range: the stream is to pause for a moment.
@@ -36,6 +36,15 @@ pub(super) enum Ask {
     Flushed(Lsn),
     /// The range cannot be read for now.
     Failed(RangeId),
+}
+
+/// What a worker is to do.
+pub(super) enum Next {
+    Read(Chunk),
+    /// X0 is missing for these tables.
+    TakeX0(Vec<usize>),
+    /// Nothing for now.
+    Wait,
 }
 
 /// Rows as COPY wrote them, and what they are rows of.

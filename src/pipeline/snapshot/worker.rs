@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 use tokio::runtime::Handle;
 
-use super::{Ask, ChunkRows};
+use super::{Ask, ChunkRows, Next};
 use crate::error::{At, Disposition, Error, Kind, Result};
 use crate::model::{Lsn, Relation, TableName};
 use crate::pipeline::task::Stop;
@@ -84,12 +84,18 @@ impl Worker {
         let published = self.block_on(preflight::publication(reader.sql(), &self.settings.source.publication))?;
         let published = published.map(|publication| publication.tables).unwrap_or_default();
         loop {
-            let Some(next) = self.ask(Ask::Next) else { return Ok(End::Over) };
-            let Some(chunk) = next else {
-                if self.stop.wait(PAUSE) {
-                    return Ok(End::Over);
+            let chunk = match self.ask(Ask::Next) {
+                None => return Ok(End::Over),
+                Some(Next::Read(chunk)) => chunk,
+                Some(Next::TakeX0(tables)) => {
+                    let xid = self.block_on(reader.current_xid())?;
+                    for table in tables {
+                        drop(self.settings.asks.send(Ask::X0 { table, xid }));
+                    }
+                    continue;
                 }
-                continue;
+                Some(Next::Wait) if self.stop.wait(PAUSE) => return Ok(End::Over),
+                Some(Next::Wait) => continue,
             };
             let (range, table) = (chunk.range, chunk.table.clone());
             let read = self.read(&reader, &published, chunk);
@@ -175,10 +181,8 @@ impl Worker {
             self.block_on(reader.end())?;
             match offer {
                 None => return Ok(Taken::No(Step::Over)),
-                Some(Offer::Accepted | Offer::Discard) => return Ok(Taken::No(Step::Later(Duration::ZERO))),
-                Some(Offer::NoX0) => {
-                    let xid = self.block_on(reader.current_xid())?;
-                    drop(self.settings.asks.send(Ask::X0 { range, xid }));
+                Some(Offer::Accepted | Offer::Discard | Offer::NoX0) => {
+                    return Ok(Taken::No(Step::Later(Duration::ZERO)));
                 }
                 Some(Offer::Stale) => {}
                 Some(Offer::NotYet { oldest, x0 }) => {

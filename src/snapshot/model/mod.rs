@@ -20,7 +20,7 @@ mod world;
 use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::time::Instant;
+
 
 use flaw::Flaw;
 use world::{Scope, World};
