@@ -10,7 +10,7 @@ use crate::contract::{FieldType, Nullability};
 use crate::error::{At, Error, Kind, Result};
 use crate::map::{TableRules, rule_columns};
 use crate::model::{ColumnType, Operation, ReplicaIdentity, TableName};
-use crate::source::catalog::{CatalogColumn, CatalogTable};
+use crate::source::catalog::{CatalogColumn, CatalogTable, Rows};
 use crate::source::preflight::PublicationState;
 
 /// What the check found: errors halt, warnings are said.
@@ -146,6 +146,7 @@ pub fn tables(plan: &Plan, catalog: &[CatalogTable]) -> Findings {
 fn check_table(plan: &Plan, table: &CatalogTable, findings: &mut Findings) {
     findings.errors.extend(identity(plan, table));
     findings.errors.extend(nulls(plan, table));
+    findings.warnings.extend(unreadable(plan, table));
     let relation = Arc::new(table.as_relation());
     let not_null = table.columns.iter().filter(|column| column.not_null).map(|column| column.name.clone()).collect();
     if let Err(error) = TableRules::check(plan, &relation, &not_null) {
@@ -164,6 +165,21 @@ fn check_table(plan: &Plan, table: &CatalogTable, findings: &mut Findings) {
     }
     findings.warnings.extend(toast(plan, table));
     findings.warnings.extend(labels(plan, table));
+}
+
+/// Rows that a snapshot would have to read, and cannot. Once they are read the right may be taken away, so it is no error.
+fn unreadable(plan: &Plan, table: &CatalogTable) -> Option<String> {
+    let (name, connector) = (&table.name, &plan.name);
+    match table.rows {
+        _ if !plan.tables_to_read().contains(name) => None,
+        Rows::All => None,
+        Rows::Forbidden => Some(format!(
+            "{name}: the role may not read the rows that are there already; run what `walwright grants {connector}` prints"
+        )),
+        Rows::Some => Some(format!(
+            "{name}: row-level security hides rows from the role, and a snapshot halts; run ALTER ROLE .. BYPASSRLS"
+        )),
+    }
 }
 
 /// Programs can be compiled before the registry was asked: what fits does not depend on the ids.

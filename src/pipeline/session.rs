@@ -84,9 +84,8 @@ pub(super) fn run(session: Session, stop: &Stop) -> Result<End> {
     // First of all: nobody may wait for a thread that waits for an answer.
     drop(reading_stopper);
     let ended = end(stream, intake_stopper, assembling, committing, watched, stopped);
-    let read: Vec<Result<()>> = reading.into_iter().map(Task::join).collect();
-    read.into_iter().collect::<Result<()>>()?;
-    ended
+    let read: Result<()> = reading.into_iter().map(Task::join).fold(Ok(()), Result::and);
+    if stopped { ended } else { read.and(ended) }
 }
 
 /// A worker's thread. Its end is the session's only if it is an error.

@@ -94,7 +94,6 @@ impl Snapshot {
         if self.wait(id) != Wait::Ready {
             return Err(Error::new(Kind::Bug, "a chunk was to be published that is not ready"));
         }
-        self.unseen = None;
         let passed = self.passed;
         let Some(table) = self.get_mut(id.table) else { return Ok(Vec::new()) };
         let entries = table.publish(id.ordinal, rows, passed)?;

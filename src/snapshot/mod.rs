@@ -27,6 +27,7 @@
 //! - The lock comes before S: a TRUNCATE or a rewrite that S does not see leaves S an empty table to read.
 //! - The flush position comes from a connection that was open when S was taken, such as the replication connection: a
 //!   server that has crashed since counts on from where its log was cut, with other contents and the same xids.
+//! - Of transactions that are on Kafka since before the session, nothing is asked or told.
 //! - Units are committed in their order. Records that a method returns go into the unit of what the method was told, and
 //!   each unit carries `unseen()` as it is when the unit leaves, or later.
 //! - An answer other than `Hold` and `Locate` is final, so each half of a key change is asked for by itself.

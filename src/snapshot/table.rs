@@ -61,12 +61,8 @@ impl Table {
             chain,
             ..Table::new(name, request)
         };
-        if matches!(table.state, State::Done | State::Cancelled) {
-            if table.chain.values().any(Range::is_done) {
-                table.give_up_pending();
-            } else {
-                table.chain.clear();
-            }
+        if table.is_over() {
+            table.chain.clear();
         }
         table
     }
@@ -93,26 +89,39 @@ impl Table {
         !self.chain.is_empty()
     }
 
+    /// Whether any range of it was published.
+    pub(super) fn has_published(&self) -> bool {
+        self.state == State::Done || self.chain.values().any(Range::is_done)
+    }
+
     /// Rows published so far.
     pub(super) fn rows(&self) -> u64 {
         if self.chain.is_empty() { self.total } else { self.chain.values().map(|range| range.rows).sum() }
     }
 
-    /// What remains of the chain is not read, and its changes are published. A chain in which no snapshot is remembered
-    /// is not needed.
-    pub(super) fn give_up_pending(&mut self) {
+    /// Reads no more. What is not published stays as if pending until no snapshot is remembered: a truncate that one of
+    /// them sees is still to come, and must be published for none of the ranges or for all.
+    pub(super) fn cancel(&mut self) -> Result<Vec<Entry>> {
+        self.state = State::Cancelled;
         for range in self.chain.values_mut().filter(|range| !range.is_done()) {
-            range.phase = Phase::Done { read: None };
-            range.unseen.clear();
+            range.phase = Phase::Pending { taken: false };
         }
-        if self.chain.values().all(Range::is_forgotten) {
-            self.clear();
-        }
+        let mut entries = if self.is_over() { self.clear() } else { Vec::new() };
+        entries.push(self.record()?);
+        Ok(entries)
     }
 
-    fn clear(&mut self) {
+    /// Whether nothing is read any more, and nothing remembered.
+    fn is_over(&self) -> bool {
+        let remembers = self.chain.values().any(|range| range.forget_at().is_some());
+        matches!(self.state, State::Done | State::Cancelled) && !remembers
+    }
+
+    fn clear(&mut self) -> Vec<Entry> {
+        let entries = self.tombstones();
         self.total = self.rows();
         self.chain.clear();
+        entries
     }
 
     /// Tombstones of all ranges that have records.
@@ -251,6 +260,7 @@ impl Table {
             return Ok(entries);
         };
         let read = (passed < *lsn).then(|| ReadRecord { snapshot: PgSnapshot::clone(snapshot), lsn: *lsn });
+        let is_forgotten = read.is_none();
         self.filenode = Some(*filenode);
         range.rows = rows;
         range.phase = Phase::Done { read };
@@ -259,7 +269,9 @@ impl Table {
         if self.chain.values().all(Range::is_done) {
             self.state = State::Done;
         }
-        entries.extend(self.tidy()?);
+        if is_forgotten {
+            entries.extend(self.tidy()?);
+        }
         if self.written != (self.state, self.filenode) {
             entries.push(self.record()?);
         }
@@ -281,12 +293,10 @@ impl Table {
         Ok(forgotten)
     }
 
-    /// Joins what can be joined. A table of which no snapshot is remembered and no range pends needs no ranges.
+    /// Joins what can be joined. A table that is over needs no ranges.
     fn tidy(&mut self) -> Result<Vec<Entry>> {
-        if self.chain.values().all(Range::is_forgotten) {
-            let entries = self.tombstones();
-            self.clear();
-            return Ok(entries);
+        if self.is_over() {
+            return Ok(self.clear());
         }
         let (gone, grown) = range::merge(&mut self.chain);
         let mut entries: Vec<Entry> =

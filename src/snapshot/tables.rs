@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::range::{self, Range};
-use super::record::{self, Entry, Record, Request, State, TableRecord};
+use super::record::{self, Entry, Record, Request, State, TableRecord, Variant};
 use super::table::Table;
 use super::visibility::{PgSnapshot, widen};
 use super::{Bounds, Place, RangeId, Verdict};
@@ -142,28 +142,20 @@ impl Snapshot {
         self.switch(table, State::Paused, State::Running)
     }
 
-    /// Reads no more of the table: from this place of the stream on its changes are published. Chunks that are not
-    /// published are thrown away, and what an initial snapshot has left to them stays unsaid.
+    /// Reads no more of the table. Chunks that are not published are thrown away. Its changes are published from the place
+    /// on at which the stream has passed what was read; those that an initial snapshot has left to the rest stay unsaid.
     pub fn cancel(&mut self, table: usize) -> Result<Vec<Entry>> {
-        self.unseen = None;
         let Some(table) = self.get_mut(table) else { return Ok(Vec::new()) };
         if !matches!(table.state, State::Running | State::Paused) {
             return Ok(Vec::new());
         }
-        let mut entries = table.tombstones();
-        table.state = State::Cancelled;
-        table.give_up_pending();
-        if table.judges() {
-            entries.clear();
-        }
-        entries.push(table.record()?);
+        let entries = table.cancel()?;
         self.settle();
         Ok(entries)
     }
 
     /// The table is gone: nothing of it is kept.
     pub fn drop_table(&mut self, table: usize) -> Vec<Entry> {
-        self.unseen = None;
         let Some(gone) = self.tables.get_mut(table).and_then(Option::take) else { return Vec::new() };
         self.settle();
         let mut entries = gone.tombstones();
@@ -172,12 +164,16 @@ impl Snapshot {
     }
 
     /// Begins the table anew under another number, for instance since its replica identity has changed. It needs another
-    /// X0: what was published meanwhile must be visible to the new reads.
+    /// X0: what was published or covered meanwhile must be visible to the new reads. Where rows were published it goes on
+    /// as a backfill, since a delete of one of them, covered, would never be told.
     pub fn restart_table(&mut self, table: usize) -> Result<(usize, Vec<Entry>)> {
         let Some(old) = self.get(table) else {
             return Err(Error::new(Kind::Bug, "a snapshot of an unknown table was to begin anew"));
         };
-        let (name, request) = (old.name.clone(), old.request.clone());
+        let (name, mut request) = (old.name.clone(), old.request.clone());
+        if old.has_published() {
+            request.variant = Variant::Backfill;
+        }
         let mut entries = self.drop_table(table);
         let (number, asked) = self.ask(name, request)?;
         entries.extend(asked);
@@ -261,6 +257,7 @@ impl Snapshot {
     /// To be called where ranges have come, gone or been published.
     pub(super) fn settle(&mut self) {
         self.forget_at = self.remembered().min();
+        self.unseen = None;
         self.active = (0..self.tables.len()).any(|table| self.judges(table));
     }
 

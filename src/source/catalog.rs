@@ -32,8 +32,21 @@ pub struct CatalogTable {
     /// Neither temporary nor unlogged: its changes are in the WAL.
     pub is_logged: bool,
     pub identity: ReplicaIdentity,
+    /// What this session's role may see of its rows.
+    pub rows: Rows,
     /// In the table's order, without dropped ones.
     pub columns: Vec<CatalogColumn>,
+}
+
+/// Whether a role can read the rows of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// All of them.
+    All,
+    /// It lacks USAGE on the schema, or SELECT.
+    Forbidden,
+    /// Row-level security applies to it (Postgres docs, `row_security_active`).
+    Some,
 }
 
 /// A column.
@@ -74,7 +87,8 @@ impl CatalogTable {
 }
 
 const TABLES: &str = "
-SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relispartition, c.relpersistence = 'p', c.relreplident::text
+SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relispartition, c.relpersistence = 'p', c.relreplident::text,
+       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'), row_security_active(c.oid)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest($1::text[], $2::text[])) AND c.relkind IN ('r','p','v','m','f')
  ORDER BY n.nspname, c.relname";
@@ -146,6 +160,11 @@ fn table(row: &Row) -> Result<CatalogTable> {
             "f" => ReplicaIdentity::Full,
             "i" => ReplicaIdentity::Index,
             _ => ReplicaIdentity::Default,
+        },
+        rows: match (column(row, 7)?, column(row, 8)?) {
+            (false, _) => Rows::Forbidden,
+            (true, true) => Rows::Some,
+            (true, false) => Rows::All,
         },
         columns: Vec::new(),
     })

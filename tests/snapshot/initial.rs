@@ -40,12 +40,12 @@ fn same(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// All that was committed is on Kafka.
+/// All that was there and all that was committed is on Kafka.
 fn caught_up(scene: &Scene) -> Result<()> {
     let end: Lsn = scene.sql()?.value::<String>("SELECT pg_current_wal_flush_lsn()::text")?.parse()?;
     let reached = poll(WITHIN, || {
         let checkpoint = scene.state()?.checkpoint;
-        Ok(checkpoint.is_some_and(|checkpoint| checkpoint.next_lsn >= end).then_some(()))
+        Ok(checkpoint.is_some_and(|at| at.next_lsn >= end && at.unseen.is_none()).then_some(()))
     })?;
     reached.ok_or_else(|| "the checkpoint does not get there".into())
 }
@@ -99,6 +99,64 @@ fn writers_go_on_while_rows_are_read() -> Result<()> {
         Ok(daemon)
     })?;
     caught_up(&scene)?;
+    scene.finish(daemon)?;
+    same(&scene)
+}
+
+/// What a snapshot may not read is told before it starts, and halts it; the stream has lost nothing once it may.
+#[test]
+fn rows_that_may_not_be_read_halt_by_name() -> Result<()> {
+    let scene = shop("forbidden", 100)?;
+    let sql = scene.sql()?;
+    sql.batch(&format!("REVOKE SELECT ON orders FROM {}", scene.name))?;
+    scene.push()?;
+    let warned = scene.says(&["check", "--live"])?;
+    let expected = "warn NAME warning: public.orders: the role may not read the rows that are there already; run what \
+                    `walwright grants NAME` prints";
+    assert!(warned.contains(expected), "{warned}");
+    let mut daemon = scene.launch()?;
+    let cause = scene.cause(&mut daemon, "permission", "halted")?;
+    assert!(cause.contains("permission denied for table orders") && cause.contains("table public.orders"), "{cause}");
+    drop(daemon);
+
+    sql.batch(&format!(
+        "GRANT SELECT ON orders TO {0}; ALTER TABLE orders ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY few ON orders FOR SELECT TO {0} USING (id < 10)",
+        scene.name
+    ))?;
+    let mut daemon = scene.launch()?;
+    let cause = scene.cause(&mut daemon, "permission", "halted")?;
+    assert!(cause.contains("query would be affected by row-level security policy for table \"orders\""), "{cause}");
+    drop(daemon);
+
+    sql.batch("ALTER TABLE orders DISABLE ROW LEVEL SECURITY")?;
+    let daemon = scene.start()?;
+    scene.read("orders", 100)?;
+    caught_up(&scene)?;
+    scene.finish(daemon)?;
+    // What was read is never read again: nobody needs the right for it.
+    sql.batch(&format!("REVOKE SELECT ON orders FROM {}", scene.name))?;
+    let daemon = scene.start()?;
+    scene.insert(101, 101)?;
+    scene.read("orders", 101)?;
+    scene.finish(daemon)
+}
+
+/// Chunks come between the pieces of a transaction that is too long to gather.
+#[test]
+fn a_long_transaction_while_rows_are_read() -> Result<()> {
+    let scene = shop("longread", 30_000)?;
+    scene.connector("mode = \"initial\"", "mode = \"initial\"\nrows_per_second = 20000")?;
+    let daemon = scene.open()?;
+    let sql = scene.sql()?;
+    scene.wait_metric(&daemon, "walwright_events_published_total", &[], |count| count > 2_000.0)?;
+    sql.batch("UPDATE orders SET note = repeat('y', 300) WHERE id % 2 = 0")?;
+    sql.batch(
+        "BEGIN; DELETE FROM orders WHERE id > 10000;
+         INSERT INTO orders SELECT i, 'BACK', 3 FROM generate_series(20001, 25000) i; COMMIT",
+    )?;
+    caught_up(&scene)?;
+    scene.wait_metric(&daemon, "walwright_changes_covered_total", &[], |count| count > 0.0)?;
     scene.finish(daemon)?;
     same(&scene)
 }

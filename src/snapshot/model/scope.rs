@@ -23,7 +23,7 @@ const PLAIN: Scope = Scope {
     begins: false,
     slot_later: false,
     large: false,
-    limits: Limits { crashes: 0, power_cuts: 0, failures: 0, pauses: 0 },
+    limits: Limits { crashes: 0, power_cuts: 0, failures: 0, pauses: 0, cancels: 0 },
     flaw: None,
 };
 
@@ -80,8 +80,10 @@ fn both(plain: &Scope, transactions: usize) -> Vec<Scope> {
 }
 
 fn limits(crashes: u8, power_cuts: u8, failures: u8, pauses: u8) -> Limits {
-    Limits { crashes, power_cuts, failures, pauses }
+    Limits { crashes, power_cuts, failures, pauses, cancels: 0 }
 }
+
+const CANCEL: Limits = Limits { crashes: 1, power_cuts: 0, failures: 0, pauses: 0, cancels: 1 };
 
 /// Some seconds.
 pub(super) fn small() -> Groups {
@@ -95,6 +97,7 @@ pub(super) fn small() -> Groups {
             "a slot made among them",
             both(&Scope { slot_later: true, begins: true, limits: limits(1, 0, 0, 0), ..PLAIN }, 1),
         ),
+        ("one transaction, cancelled", both(&Scope { limits: CANCEL, ..PLAIN }, 1)),
         ("a large transaction", large_ones(limits(1, 0, 0, 0))),
     ]
 }
@@ -120,6 +123,8 @@ pub(super) fn large() -> Groups {
         ("a slot made among two", both(&Scope { slot_later: true, begins: true, ..PLAIN }, 2)),
         ("one chunk", both(&Scope { split: false, limits: limits(1, 0, 0, 0), ..PLAIN }, 2)),
         ("three transactions", three()),
+        ("two transactions, cancelled", both(&Scope { limits: Limits { crashes: 0, ..CANCEL }, ..PLAIN }, 2)),
+        ("large transactions, cancelled", large_ones(CANCEL)),
         ("large transactions", large_ones(limits(1, 1, 1, 0))),
     ]
 }

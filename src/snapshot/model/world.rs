@@ -36,6 +36,7 @@ pub(super) struct Limits {
     pub(super) power_cuts: u8,
     pub(super) failures: u8,
     pub(super) pauses: u8,
+    pub(super) cancels: u8,
 }
 
 /// What a subscriber sees of a key.
@@ -163,7 +164,11 @@ impl World {
 
     /// Whether nothing is left to do.
     pub(super) fn is_complete(&self) -> bool {
-        self.is_quiet() && self.units.is_empty() && !self.ending && self.core.state(TABLE) == Some(State::Done)
+        self.is_quiet() && self.units.is_empty() && !self.ending && self.is_over()
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.core.state(TABLE), Some(State::Done | State::Cancelled))
     }
 
     /// All transactions are visible and delivered.
@@ -238,6 +243,13 @@ impl World {
         });
         if all.last().is_some_and(|(_, world)| world == self) {
             all.pop();
+        }
+        if self.left.cancels > 0 && !self.is_over() {
+            self.then("cancel", all, |world| {
+                world.left.cancels -= 1;
+                let records = world.core.cancel(TABLE).unwrap();
+                world.send(scope, Vec::new(), records);
+            });
         }
         if self.core.state(TABLE) == Some(State::Paused) {
             self.then("resume", all, |world| {

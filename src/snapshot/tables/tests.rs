@@ -1,5 +1,5 @@
 use super::*;
-use crate::snapshot::{Bound, Chunk, LeftOut, Offer, Variant, Wait};
+use crate::snapshot::{Bound, Chunk, LeftOut, Offer, Wait};
 
 const REFERENCE: u64 = 1 << 32;
 const KEY: &[u8] = b"k";
@@ -222,7 +222,7 @@ fn a_truncate_waits_for_those_that_do_not_see_it() {
 }
 
 #[test]
-fn a_cancelled_table_is_published_but_for_what_was_read() {
+fn a_cancelled_table_is_published_once_what_was_read_is_passed() {
     let (mut snapshot, mut topic) = asked(Variant::Initial);
     let first = read(&mut snapshot, Some("m"), 20, 100);
     snapshot.flushed(Lsn(100));
@@ -237,12 +237,14 @@ fn a_cancelled_table_is_published_but_for_what_was_read() {
             panic!("two ranges are left")
         };
         assert_eq!(judge(snapshot, 19, first), Verdict::Covered);
-        assert_eq!(judge(snapshot, 19, rest), Verdict::Publish);
+        assert_eq!(judge(snapshot, 40, rest), Verdict::Covered, "a truncate may be on its way");
         assert_eq!(snapshot.next_chunk(), None);
         assert!(snapshot.ask(name("t"), request(Variant::Backfill)).is_err(), "the old one is not through");
     }
+    assert_eq!(snapshot.unseen().len(), 1);
     topic.take(snapshot.advance(Lsn(100)).unwrap());
-    assert!(snapshot.is_idle());
+    assert!(snapshot.is_idle() && snapshot.unseen().is_empty());
+    assert_eq!(judge(&mut snapshot, 40, rest), Verdict::Publish);
     assert_eq!(topic.keys(), ["progress/public.t"]);
     assert_eq!(topic.load(&BTreeMap::new(), 100).rows(0), 4);
     let (again, _) = snapshot.ask(name("t"), request(Variant::Backfill)).unwrap();
@@ -263,12 +265,17 @@ fn a_paused_table_hands_out_nothing_and_survives() {
 #[test]
 fn a_table_begins_anew_or_is_dropped() {
     let (mut snapshot, mut topic) = asked(Variant::Initial);
+    let (again, entries) = snapshot.restart_table(0).unwrap();
+    topic.take(entries);
+    assert_eq!(snapshot.request(again).unwrap().variant, Variant::Initial, "nothing was published");
+    topic.take(snapshot.set_x0(again, REFERENCE + 10).unwrap());
     let first = read(&mut snapshot, Some("m"), 20, 100);
     snapshot.flushed(Lsn(100));
     topic.take(snapshot.publish(first, 4).unwrap());
     assert_eq!(topic.keys().len(), 2);
-    let (again, entries) = snapshot.restart_table(0).unwrap();
+    let (again, entries) = snapshot.restart_table(again).unwrap();
     topic.take(entries);
+    assert_eq!(snapshot.request(again).unwrap().variant, Variant::Backfill, "deletes of what was must be told");
     assert_eq!(topic.keys(), ["progress/public.t"]);
     assert_eq!(snapshot.without_x0().collect::<Vec<_>>(), [again], "what was published meanwhile must be visible");
     assert_eq!((snapshot.remembered_max(), snapshot.rows(again)), (None, 0));
