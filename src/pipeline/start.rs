@@ -229,7 +229,9 @@ impl<'a> Attempt<'a> {
             now_us: now_us(),
         })?;
         let rows_per_second = plan.snapshot.rows_per_second.map(|limit| limit.div_ceil(plan.snapshot.workers as u64));
-        let worker = WorkerSettings { handle: handle.clone(), source: settings.clone(), asks, rows_per_second };
+        let alive = gate.as_ref().map(Gate::alive).unwrap_or_default();
+        let worker =
+            WorkerSettings { handle: handle.clone(), source: settings.clone(), asks, gate: alive, rows_per_second };
         let workers = if gate.is_some() { vec![worker; plan.snapshot.workers] } else { Vec::new() };
         let mut assembler = Assembler::new(plan, checkpoint.epoch, ledger, relations, emitter, LARGE_BYTES);
         assembler.set_gate(gate);

@@ -1,7 +1,7 @@
 //! The assembler's side: what becomes of each change while tables are read, and the chunks that wait to be published.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -93,9 +93,15 @@ pub(in crate::pipeline) struct Gate {
     rows: BTreeMap<RangeId, (ChunkRows, Sender<()>)>,
     progress: Vec<Entry>,
     paused_until: Option<Instant>,
+    alive: Arc<()>,
 }
 
 impl Gate {
+    /// Tells workers whether this gate is still there.
+    pub(in crate::pipeline) fn alive(&self) -> Weak<()> {
+        Arc::downgrade(&self.alive)
+    }
+
     /// None: nothing is read, and nothing was that a change could still be part of.
     pub(in crate::pipeline) fn open(settings: GateSettings) -> Result<Option<Gate>> {
         let records = settings.progress.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
@@ -117,6 +123,7 @@ impl Gate {
             rows: BTreeMap::new(),
             progress,
             paused_until: None,
+            alive: Arc::new(()),
         };
         Ok((!gate.core.is_idle()).then_some(gate))
     }

@@ -1,9 +1,9 @@
 //! A thread that reads chunks on a connection of its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use tokio::runtime::Handle;
 
 use super::{Ask, ChunkRows, Next};
@@ -37,6 +37,8 @@ pub(in crate::pipeline) struct WorkerSettings {
     pub(in crate::pipeline) handle: Handle,
     pub(in crate::pipeline) source: SourceSettings,
     pub(in crate::pipeline) asks: Sender<Ask>,
+    /// Of the gate: whether it is still there.
+    pub(in crate::pipeline) gate: Weak<()>,
     /// The most that this worker reads in a second.
     pub(in crate::pipeline) rows_per_second: Option<u64>,
 }
@@ -119,7 +121,19 @@ impl Worker {
     fn ask<T>(&self, ask: impl FnOnce(Sender<T>) -> Ask) -> Option<T> {
         let (reply, answer) = bounded(1);
         self.settings.asks.send(ask(reply)).ok()?;
-        answer.recv().ok()
+        loop {
+            match answer.recv_timeout(PAUSE) {
+                Ok(answer) => return Some(answer),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                // What was sent while the gate went is heard by nobody, and may lie there for as long as the channel.
+                Err(RecvTimeoutError::Timeout) if self.is_over() => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.is_set() || self.settings.gate.strong_count() == 0
     }
 
     fn read(&mut self, reader: &ChunkReader, published: &[PublishedTable], mut chunk: Chunk) -> Result<Step> {
@@ -235,8 +249,8 @@ impl Worker {
             }
         }
         // Nothing is ever sent: the sender goes with the rows.
-        while let Err(crossbeam_channel::RecvTimeoutError::Timeout) = done.recv_timeout(PAUSE) {
-            if self.stop.is_set() {
+        while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(PAUSE) {
+            if self.is_over() {
                 return Ok(Step::Over);
             }
         }
