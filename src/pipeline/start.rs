@@ -2,6 +2,7 @@
 //!
 //! Kafka first: while it is away there is no replication connection, so Postgres can shut down.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -217,22 +218,7 @@ impl<'a> Attempt<'a> {
         let stream = Arc::new(stream);
         // The server of the stream, also where a failover comes between.
         let settings = SourceSettings { hosts: vec![sql.host().to_owned()], ..settings };
-        let (asks, asked) = bounded(plan.snapshot.workers);
-        let gate = Gate::open(GateSettings {
-            handle: handle.clone(),
-            sql: sql.clone(),
-            asks: asked,
-            tables: plan.tables_to_read(),
-            progress,
-            unseen: checkpoint.unseen.clone().unwrap_or_default(),
-            next_lsn: checkpoint.next_lsn,
-            now_us: now_us(),
-        })?;
-        let rows_per_second = plan.snapshot.rows_per_second.map(|limit| limit.div_ceil(plan.snapshot.workers as u64));
-        let alive = gate.as_ref().map(Gate::alive).unwrap_or_default();
-        let worker =
-            WorkerSettings { handle: handle.clone(), source: settings.clone(), asks, gate: alive, rows_per_second };
-        let workers = if gate.is_some() { vec![worker; plan.snapshot.workers] } else { Vec::new() };
+        let (gate, workers) = readers(connector, &checkpoint, progress, &sql, &settings)?;
         let mut assembler = Assembler::new(plan, checkpoint.epoch, ledger, relations, emitter, LARGE_BYTES);
         assembler.set_gate(gate);
         Ok(Session {
@@ -269,4 +255,31 @@ impl<'a> Attempt<'a> {
             silenced: connector.silenced.clone(),
         })
     }
+}
+
+/// The gate and the workers of a session that has rows to read.
+fn readers(
+    connector: &Connector,
+    checkpoint: &Checkpoint,
+    progress: BTreeMap<String, Vec<u8>>,
+    sql: &Arc<Sql>,
+    source: &SourceSettings,
+) -> Result<(Option<Gate>, Vec<WorkerSettings>)> {
+    let (plan, handle) = (&connector.plan, &connector.handle);
+    let (asks, asked) = bounded(plan.snapshot.workers);
+    let gate = Gate::open(GateSettings {
+        handle: handle.clone(),
+        sql: sql.clone(),
+        asks: asked,
+        tables: plan.tables_to_read(),
+        progress,
+        unseen: checkpoint.unseen.clone().unwrap_or_default(),
+        next_lsn: checkpoint.next_lsn,
+        now_us: now_us(),
+    })?;
+    let Some(gate) = gate else { return Ok((None, Vec::new())) };
+    let rows_per_second = plan.snapshot.rows_per_second.map(|limit| limit.div_ceil(plan.snapshot.workers as u64));
+    let (handle, source) = (handle.clone(), source.clone());
+    let worker = WorkerSettings { handle, source, asks, gate: gate.alive(), rows_per_second };
+    Ok((Some(gate), vec![worker; plan.snapshot.workers]))
 }

@@ -32,7 +32,7 @@ fn a_copy_that_is_cut_or_not_one_is_refused() {
         assert_eq!(rows(&whole.0[..cut]).unwrap_err().kind(), Kind::Protocol, "{cut}");
     }
     let refused = |bytes: Bytes| rows(&bytes.0).unwrap_err().detail().to_owned();
-    assert_eq!(refused(whole.clone().u8(0)), "COPY (FORMAT binary): 1 bytes too many at byte 35 of 36");
+    assert_eq!(refused(whole.u8(0)), "COPY (FORMAT binary): 1 bytes too many at byte 35 of 36");
     assert_eq!(
         refused(head().u16(1).counted(b"x").u16(u16::MAX)),
         "COPY (FORMAT binary): a row of 1 columns where 2 were asked for at byte 21 of 28"

@@ -230,7 +230,7 @@ impl Gate {
             by_relation.insert(*relation, (bounds, places.into()));
         }
         for (relation, old, new) in wanted.changes {
-            let mut place = |key: Option<Vec<Vec<u8>>>| -> Result<Option<(Place, Vec<u8>)>> {
+            let mut place = |key: Option<Key>| -> Result<Option<(Place, Vec<u8>)>> {
                 let Some(key) = key else { return Ok(None) };
                 let found = by_relation.get_mut(&relation).and_then(|(bounds, places)| {
                     let (range, _) = bounds.ranges.get(places.pop_front()?)?;
@@ -371,14 +371,17 @@ impl Gate {
     }
 }
 
+/// A key as the stream has sent it, column by column.
+type Key = Vec<Vec<u8>>;
+
 /// Changes whose keys are to be looked up: relation, old key where it differs, new key.
 #[derive(Default)]
 struct Wanted {
-    changes: Vec<(usize, Option<Vec<Vec<u8>>>, Option<Vec<Vec<u8>>>)>,
+    changes: Vec<(usize, Option<Key>, Option<Key>)>,
 }
 
 /// The key of a row; a column that was not resent is the old row's.
-fn key_of(row: Row<'_>, columns: &[usize], old: Option<Row<'_>>) -> Vec<Vec<u8>> {
+fn key_of(row: Row<'_>, columns: &[usize], old: Option<Row<'_>>) -> Key {
     let bytes = |column: &usize| match (row.get(*column), old.map(|old| old.get(*column))) {
         (Datum::Text(bytes) | Datum::Binary(bytes), _) => bytes.to_vec(),
         (Datum::Unchanged, Some(Datum::Text(bytes) | Datum::Binary(bytes))) => bytes.to_vec(),
