@@ -31,7 +31,7 @@ use crate::error::Result;
 use crate::kafka::{Admin, KafkaClient};
 use crate::model::Lsn;
 use crate::publish::{Fenced, Producer, fence};
-use crate::source::{SourceSettings, Sql, Stream, StreamSettings, preflight};
+use crate::source::{SourceSettings, Sql, Stream, StreamSettings, next_xid, preflight};
 
 /// How long one step against Kafka may take before it counts as unreachable.
 pub(super) const KAFKA_STEP: Duration = Duration::from_secs(20);
@@ -276,6 +276,7 @@ fn readers(
         unseen: checkpoint.unseen.clone().unwrap_or_default(),
         next_lsn: checkpoint.next_lsn,
         now_us: now_us(),
+        xid: handle.block_on(next_xid(sql))?,
     })?;
     let Some(gate) = gate else { return Ok((None, Vec::new())) };
     let rows_per_second = plan.snapshot.rows_per_second.map(|limit| limit.div_ceil(plan.snapshot.workers as u64));

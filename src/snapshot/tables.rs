@@ -79,6 +79,11 @@ impl Snapshot {
 
     // What is read.
 
+    /// The tables of which a snapshot was ever asked for, by number.
+    pub fn names(&self) -> impl Iterator<Item = (usize, &TableName)> {
+        self.tables.iter().enumerate().filter_map(|(number, table)| Some((number, &table.as_ref()?.name)))
+    }
+
     /// The table's number, if a snapshot of it was ever asked for.
     pub fn table(&self, name: &TableName) -> Option<usize> {
         self.tables.iter().position(|table| table.as_ref().is_some_and(|table| table.name == *name))

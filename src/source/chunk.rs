@@ -298,6 +298,17 @@ pub struct ChunkReader {
     sql: Sql,
 }
 
+/// An xid that the server has not given yet.
+pub async fn next_xid(sql: &Sql) -> Result<u64> {
+    let rows = sql.rows("SELECT pg_snapshot_xmax(pg_current_snapshot())::text", &[]).await?;
+    xid(&rows)
+}
+
+fn xid(rows: &[tokio_postgres::Row]) -> Result<u64> {
+    let text: &str = rows.first().map_or_else(|| Ok(""), |row| column(row, 0))?;
+    text.parse().map_err(|_| Error::new(Kind::Protocol, "an xid that is none"))
+}
+
 impl ChunkReader {
     /// Connects.
     pub async fn connect(settings: &SourceSettings) -> Result<ChunkReader> {
@@ -311,6 +322,13 @@ impl ChunkReader {
     /// For questions beside the chunks.
     pub fn sql(&self) -> &Sql {
         &self.sql
+    }
+
+    /// Bytes that the table's rows take on disk.
+    pub async fn bytes(&self, table: &ChunkTable) -> Result<u64> {
+        let rows = self.sql.rows("SELECT pg_table_size($1::text::regclass)", &[&quoted(&table.name)]).await?;
+        let bytes: i64 = rows.first().map_or_else(|| Ok(0), |row| column(row, 0))?;
+        Ok(u64::try_from(bytes).unwrap_or_default())
     }
 
     /// The key of the row that stands `rows` rows behind `lower` (None: the table's beginning): where the next chunk
@@ -354,9 +372,7 @@ impl ChunkReader {
     /// The xid of a transaction of its own, which has ended. Its commit has the server flush what
     /// came before, soon: a transaction that wrote nothing is committed without waiting, but wakes the WAL writer.
     pub async fn current_xid(&self) -> Result<u64> {
-        let rows = self.sql.rows("SELECT pg_current_xact_id()::text", &[]).await?;
-        let text: &str = rows.first().map_or_else(|| Ok(""), |row| column(row, 0))?;
-        text.parse().map_err(|_| Error::new(Kind::Protocol, "an xid that is none"))
+        xid(&self.sql.rows("SELECT pg_current_xact_id()::text", &[]).await?)
     }
 
     async fn lsn(&self, query: &str) -> Result<Lsn> {

@@ -30,6 +30,8 @@ pub(in crate::pipeline) struct GateSettings {
     pub(in crate::pipeline) next_lsn: Lsn,
     /// Microseconds since 1970.
     pub(in crate::pipeline) now_us: i64,
+    /// A recent xid, by which those of the stream are widened.
+    pub(in crate::pipeline) xid: u64,
 }
 
 /// What becomes of a change: of its old key and of its new one. None: it has no such half.
@@ -68,10 +70,16 @@ struct Gated {
     table: ChunkTable,
 }
 
-/// A change whose keys were looked up.
-struct Located {
-    old: Option<(Place, Vec<u8>)>,
-    new: Option<(Place, Vec<u8>)>,
+/// A change whose keys were looked up: its old key where that differs, and its new one.
+struct Located([Option<Half>; 2]);
+
+/// One of a change's keys.
+struct Half {
+    /// None: its table is not judged any more.
+    place: Option<Place>,
+    key: Vec<u8>,
+    /// Whether it is published; the first answer counts.
+    published: Option<bool>,
 }
 
 /// A chunk that was read.
@@ -105,8 +113,14 @@ impl Gate {
     /// None: nothing is read, and nothing was that a change could still be part of.
     pub(in crate::pipeline) fn open(settings: GateSettings) -> Result<Option<Gate>> {
         let records = settings.progress.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
-        let mut core = Snapshot::load(records, &settings.unseen, settings.next_lsn, 0)?;
+        let mut core = Snapshot::load(records, &settings.unseen, settings.next_lsn, settings.xid)?;
         let mut progress = Vec::new();
+        // What the connector file names no longer is not read any further.
+        let named = |name: &TableName| settings.tables.contains(name);
+        let left: Vec<usize> = core.names().filter(|(_, name)| !named(name)).map(|(number, _)| number).collect();
+        for number in left {
+            progress.extend(core.cancel(number)?);
+        }
         for name in settings.tables {
             if core.table(&name).is_none() {
                 let request = Request { variant: Variant::Initial, filter: None, asked_us: settings.now_us };
@@ -230,15 +244,16 @@ impl Gate {
             by_relation.insert(*relation, (bounds, places.into()));
         }
         for (relation, old, new) in wanted.changes {
-            let mut place = |key: Option<Key>| -> Result<Option<(Place, Vec<u8>)>> {
-                let Some(key) = key else { return Ok(None) };
+            let mut half = |key: Key| {
                 let found = by_relation.get_mut(&relation).and_then(|(bounds, places)| {
-                    let (range, _) = bounds.ranges.get(places.pop_front()?)?;
+                    // Without a key all rows lie in one range.
+                    let place = if key.is_empty() { 0 } else { places.pop_front()? };
+                    let (range, _) = bounds.ranges.get(place)?;
                     Some(Place { range: *range, version: bounds.version })
                 });
-                Ok(found.map(|place| (place, spelled(&key))))
+                Half { place: found, key: spelled(&key), published: None }
             };
-            self.located.push_back(Located { old: place(old)?, new: place(new)? });
+            self.located.push_back(Located([old.map(&mut half), new.map(&mut half)]));
         }
         Ok(())
     }
@@ -254,32 +269,40 @@ impl Gate {
             return Ok(Ok(Halves::PUBLISHED));
         }
         loop {
-            let Some(located) = self.located.front() else {
+            let Some(Located(halves)) = self.located.front_mut() else {
                 return Err(Error::new(Kind::Bug, "a change whose key was not looked up"));
             };
-            let mut verdicts = [None, None];
-            for (half, verdict) in [&located.old, &located.new].into_iter().zip(&mut verdicts) {
-                *verdict = half.as_ref().map(|(place, key)| self.core.judge(*place, key));
+            let mut moved = false;
+            for half in halves.iter_mut().flatten().filter(|half| half.published.is_none()) {
+                let judged = half.place.map_or(Verdict::Publish, |place| self.core.judge(place, &half.key));
+                match judged {
+                    Verdict::Covered => half.published = Some(false),
+                    Verdict::Publish => half.published = Some(true),
+                    Verdict::Hold(range) => return Ok(Err(range)),
+                    Verdict::Locate => moved = true,
+                }
             }
-            if verdicts.contains(&Some(Verdict::Locate)) {
+            if moved {
                 self.relocate(decoder, body)?;
                 continue;
             }
-            if let Some(Verdict::Hold(range)) = verdicts.iter().flatten().find(|of| matches!(of, Verdict::Hold(_))) {
-                return Ok(Err(*range));
-            }
+            let [old, new] = [&halves[0], &halves[1]].map(|half| half.as_ref().and_then(|half| half.published));
             self.located.pop_front();
-            let [old, new] = verdicts.map(|verdict| verdict.map(|verdict| verdict == Verdict::Publish));
             return Ok(Ok(Halves { old, new }));
         }
     }
 
     /// The ranges have been split since this change's keys were looked up.
     fn relocate(&mut self, decoder: &mut Decoder, body: &[u8]) -> Result<()> {
-        let behind: VecDeque<Located> = self.located.drain(..).skip(1).collect();
+        let mut behind = std::mem::take(&mut self.located);
+        let before = behind.pop_front();
         let mut wanted = Wanted::default();
         self.want(decoder, body, &mut wanted)?;
         self.look_up(wanted)?;
+        let judged =
+            before.into_iter().flat_map(|Located(halves)| halves.map(|half| half.and_then(|half| half.published)));
+        let found = self.located.iter_mut().flat_map(|Located(halves)| halves);
+        found.zip(judged).for_each(|(half, judged)| half.iter_mut().for_each(|half| half.published = judged));
         self.located.extend(behind);
         Ok(())
     }

@@ -22,6 +22,8 @@ const ROWS_MIN: u64 = 100;
 const ROWS_MAX: u64 = 1_000_000;
 /// A chunk of more bytes than this is followed by smaller ones.
 const CHUNK_BYTES: usize = 16 << 20;
+/// The largest table without a key that is read: it is one chunk, in memory.
+const KEYLESS_BYTES_MAX: u64 = 64 << 20;
 /// Snapshots that are taken at once before the stream is to pause.
 const TRIES: u32 = 3;
 /// The pause of a worker who has nothing to read, whose snapshot must wait, or whose connection broke.
@@ -141,6 +143,9 @@ impl Worker {
         let mut pace = Duration::ZERO;
         let (relation, table) = self.block_on(shape(reader, published, &chunk.table))?;
         let lower = chunk.lower.as_ref().map(|bound| bound.0.clone());
+        if !table.has_key() {
+            self.refuse_large(reader, &table)?;
+        }
         if table.has_key() {
             let upper = chunk.upper.as_ref().map(|bound| &bound.0);
             let cut = self.block_on(reader.boundary(&table, lower.as_ref(), upper, self.rows))?;
@@ -172,6 +177,19 @@ impl Worker {
             return Ok(Step::Over);
         }
         Ok(step)
+    }
+
+    /// A table without a key cannot be read in parts.
+    fn refuse_large(&self, reader: &ChunkReader, table: &ChunkTable) -> Result<()> {
+        let bytes = self.block_on(reader.bytes(table))?;
+        if bytes <= KEYLESS_BYTES_MAX {
+            return Ok(());
+        }
+        let (size, most) = (bytes >> 20, KEYLESS_BYTES_MAX >> 20);
+        let detail = format!(
+            "a table without a key is read at once, up to {most} MiB; this one has {size} MiB: give it a primary key, or set [snapshot] mode = \"none\""
+        );
+        Err(Error::new(Kind::ReplicaIdentity, detail))
     }
 
     /// How long the rows of a chunk may take by the limit.
