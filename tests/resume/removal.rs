@@ -95,7 +95,7 @@ fn a_slot_of_somebody_elses_is_left_and_named() -> Result<()> {
             two.complaint(command, 2)?,
             "error: configuration: 1 fault\n~/connectors/NAME_second.toml: source.slot: connector NAME reads slot \
              walwright_NAME of this server already\n  what to do: mend the named lines and start again; \
-             `walwright check` shows the same list without starting\n"
+             `walwright check` shows the same list without starting\n  more: walwright explain configuration\n"
         );
     }
     assert_eq!(slot_count(&two)?, 1);

@@ -222,7 +222,7 @@ fn each_order_is_announced_once_whatever_is_killed() -> Result<()> {
 #[test]
 fn a_table_that_is_read_streams_while_another_is_read_still() -> Result<()> {
     let scene = Scene::new("severaltables")?;
-    scene.connector("mode = \"none\"", "mode = \"initial\"\nrows_per_second = 2000")?;
+    scene.connector("mode = \"none\"", "mode = \"initial\"\nrows_per_second = 1000")?;
     scene.connector("on = [\"insert\"]", "on = [\"insert\", \"read\"]")?;
     let sql = scene.sql()?;
     sql.batch(
