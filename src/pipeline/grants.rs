@@ -8,8 +8,7 @@ use postgres_protocol::escape::{escape_identifier, escape_literal};
 use super::check::rule_tables;
 use crate::connector::{Plan, SourceSection};
 use crate::error::Result;
-use crate::model::TableName;
-use crate::source::preflight::create_publication_sql;
+use crate::source::preflight::{create_publication_sql, quoted};
 
 /// Statements for `psql`, safe to run again. The role's password is nobody's but the DBA's.
 ///
@@ -59,10 +58,6 @@ GRANT SELECT ON TABLE {} TO {role};",
         schemas.into_iter().collect::<Vec<_>>().join(", "),
         tables.join(", ")
     )
-}
-
-fn quoted(table: &TableName) -> String {
-    format!("{}.{}", escape_identifier(&table.schema), escape_identifier(&table.table))
 }
 
 fn if_missing(catalog: &str, column: &str, name: &str, statement: &str) -> String {

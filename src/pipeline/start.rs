@@ -265,13 +265,16 @@ fn readers(
     sql: &Arc<Sql>,
     source: &SourceSettings,
 ) -> Result<(Option<Gate>, Vec<WorkerSettings>)> {
-    let (plan, handle) = (&connector.plan, &connector.handle);
+    let (plan, handle, tables) = (&connector.plan, &connector.handle, connector.plan.tables_to_read());
+    if tables.is_empty() && progress.is_empty() {
+        return Ok((None, Vec::new()));
+    }
     let (asks, asked) = bounded(plan.snapshot.workers);
     let gate = Gate::open(GateSettings {
         handle: handle.clone(),
         sql: sql.clone(),
         asks: asked,
-        tables: plan.tables_to_read(),
+        tables,
         progress,
         unseen: checkpoint.unseen.clone().unwrap_or_default(),
         next_lsn: checkpoint.next_lsn,

@@ -12,6 +12,7 @@ use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use super::catalog::{CatalogTable, TableKind};
+use super::preflight::quoted;
 use super::settings::SourceSettings;
 use super::sql::{Sql, column};
 use crate::error::{At, Error, Kind, Result};
@@ -283,10 +284,6 @@ impl ToSql for Array<'_> {
     }
 
     to_sql_checked!();
-}
-
-fn quoted(name: &TableName) -> String {
-    format!("{}.{}", escape_identifier(&name.schema), escape_identifier(&name.table))
 }
 
 fn where_all(conditions: &[String]) -> String {

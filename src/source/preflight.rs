@@ -199,10 +199,14 @@ pub async fn publication(sql: &Sql, name: &str) -> Result<Option<PublicationStat
     Ok(Some(publication))
 }
 
+/// A table's name as SQL spells it.
+pub fn quoted(name: &TableName) -> String {
+    format!("{}.{}", escape_identifier(&name.schema), escape_identifier(&name.table))
+}
+
 /// The SQL that creates a publication of these tables, for messages.
 pub fn create_publication_sql(name: &str, tables: &[TableName]) -> String {
-    let table = |table: &TableName| format!("{}.{}", escape_identifier(&table.schema), escape_identifier(&table.table));
-    let tables: Vec<String> = tables.iter().map(table).collect();
+    let tables: Vec<String> = tables.iter().map(quoted).collect();
     format!("CREATE PUBLICATION {} FOR TABLE {}", escape_identifier(name), tables.join(", "))
 }
 

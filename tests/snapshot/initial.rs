@@ -259,3 +259,23 @@ fn a_table_that_is_read_streams_while_another_is_read_still() -> Result<()> {
     }
     Ok(())
 }
+
+/// A worker that waits for the lock behind an ALTER reads the table as it is then, not as it was when it asked.
+#[test]
+fn a_column_that_is_retyped_while_rows_are_read_halts() -> Result<()> {
+    let scene = shop("retyped", 20_000)?;
+    scene.connector("mode = \"initial\"", "mode = \"initial\"\nrows_per_second = 2000")?;
+    let mut daemon = scene.open()?;
+    scene.wait_metric(&daemon, "walwright_events_published_total", &[], |count| count > 200.0)?;
+    let (sql, watch) = (scene.sql()?, scene.sql()?);
+    sql.batch("BEGIN; ALTER TABLE orders ALTER note TYPE integer USING 7")?;
+    let waits = "SELECT count(*) FROM pg_locks WHERE relation = 'orders'::regclass AND NOT granted";
+    let waited = poll(WITHIN, || Ok((watch.value::<i64>(waits)? > 0).then_some(())))?;
+    waited.ok_or("no worker waits for the lock")?;
+    sql.batch("COMMIT")?;
+    let cause = scene.cause(&mut daemon, "schema-mismatch", "halted")?;
+    assert!(cause.contains("public.orders") && cause.contains("note"), "{cause}");
+    let seen = scene.read_all("orders")?;
+    assert!(seen.iter().all(|seen| seen.field("note").as_str().is_some_and(|note| note.starts_with('n'))));
+    scene.watched()
+}

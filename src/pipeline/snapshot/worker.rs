@@ -52,12 +52,6 @@ pub(in crate::pipeline) struct Worker {
     rows: u64,
 }
 
-/// How a session of a worker ends without an error.
-enum End {
-    /// The gate has gone, or the stop came.
-    Over,
-}
-
 impl Worker {
     pub(in crate::pipeline) fn new(settings: WorkerSettings, stop: Stop) -> Worker {
         let rows = settings.rows_per_second.map_or(ROWS_FIRST, |limit| (limit / 10).clamp(ROWS_MIN, ROWS_FIRST));
@@ -71,7 +65,7 @@ impl Worker {
     pub(in crate::pipeline) fn run(mut self) -> Result<()> {
         loop {
             match self.session() {
-                Ok(End::Over) => return Ok(()),
+                Ok(()) => return Ok(()),
                 Err(error) if error.disposition() == Disposition::Retry => {
                     tracing::debug!(error = %error.chain(), "a snapshot's connection broke, it is opened again");
                 }
@@ -83,13 +77,14 @@ impl Worker {
         }
     }
 
-    fn session(&mut self) -> Result<End> {
+    /// Until the gate has gone, or the stop.
+    fn session(&mut self) -> Result<()> {
         let reader = self.block_on(ChunkReader::connect(&self.settings.source))?;
         let published = self.block_on(preflight::publication(reader.sql(), &self.settings.source.publication))?;
         let published = published.map(|publication| publication.tables).unwrap_or_default();
         loop {
             let chunk = match self.ask(Ask::Next) {
-                None => return Ok(End::Over),
+                None => return Ok(()),
                 Some(Next::Read(chunk)) => chunk,
                 Some(Next::TakeX0(tables)) => {
                     let xid = self.block_on(reader.current_xid())?;
@@ -98,7 +93,7 @@ impl Worker {
                     }
                     continue;
                 }
-                Some(Next::Wait) if self.stop.wait(PAUSE) => return Ok(End::Over),
+                Some(Next::Wait) if self.stop.wait(PAUSE) => return Ok(()),
                 Some(Next::Wait) => continue,
             };
             let (range, table) = (chunk.range, chunk.table.clone());
@@ -108,9 +103,9 @@ impl Worker {
             }
             match read.map_err(|error| error.at(At::table(table)))? {
                 Step::Published => {}
-                Step::Later(pause) if self.stop.wait(pause) => return Ok(End::Over),
+                Step::Later(pause) if self.stop.wait(pause) => return Ok(()),
                 Step::Later(_) => {}
-                Step::Over => return Ok(End::Over),
+                Step::Over => return Ok(()),
             }
         }
     }
@@ -141,7 +136,7 @@ impl Worker {
     fn read(&mut self, reader: &ChunkReader, published: &[PublishedTable], mut chunk: Chunk) -> Result<Step> {
         let begun = Instant::now();
         let mut pace = Duration::ZERO;
-        let (relation, table) = self.block_on(shape(reader, published, &chunk.table))?;
+        let (_, table) = self.block_on(shape(reader, published, &chunk.table))?;
         let lower = chunk.lower.as_ref().map(|bound| bound.0.clone());
         if !table.has_key() {
             self.refuse_large(reader, &table)?;
@@ -161,6 +156,12 @@ impl Worker {
             Taken::Accepted(taken_us) => taken_us,
             Taken::No(step) => return Ok(step),
         };
+        // Only behind the lock it stays as it is.
+        let (relation, now) = self.block_on(shape(reader, published, &chunk.table))?;
+        if now != table {
+            self.block_on(reader.end())?;
+            return Ok(Step::Later(Duration::ZERO));
+        }
         let upper = chunk.upper.as_ref().map(|bound| &bound.0);
         let (lsn, bytes) = self.block_on(async {
             let lsn = reader.insert_lsn().await?;
