@@ -7,7 +7,7 @@ use walwright::model::Lsn;
 
 use crate::support::scene::{Scene, WITHIN};
 use crate::support::sql::Sql;
-use crate::support::{Fault, Result, poll};
+use crate::support::{Result, poll};
 
 /// A shop with so many orders, of which each is announced as an event, be it read or inserted.
 fn shop(name: &str, orders: i64) -> Result<Scene> {
@@ -50,6 +50,46 @@ fn caught_up(scene: &Scene) -> Result<()> {
     reached.ok_or_else(|| "the checkpoint does not get there".into())
 }
 
+/// What `body` gives, while each of the sessions runs what `write` makes of its seed, again and again.
+fn while_written<T>(
+    scene: &Scene,
+    seeds: &[i64],
+    write: impl Fn(&mut i64) -> String + Sync,
+    body: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let ended = AtomicBool::new(false);
+    let session = |sql: Sql, mut seed: i64| -> Result<()> {
+        while !ended.load(Ordering::Relaxed) {
+            sql.batch(&write(&mut seed))?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        // Also where the body fails: a scope waits for its threads.
+        let _end = Ended(&ended);
+        let mut writers = Vec::new();
+        for seed in seeds {
+            let sql = scene.sql()?;
+            writers.push(scope.spawn(|| session(sql, *seed)));
+        }
+        let got = body()?;
+        ended.store(true, Ordering::Relaxed);
+        for writer in writers {
+            writer.join().map_err(|_| "a writer panicked")??;
+        }
+        Ok(got)
+    })
+}
+
+/// Ends the writers when it goes.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn rows_that_exist_are_read_and_then_it_streams() -> Result<()> {
     let scene = shop("existing", 10_000)?;
@@ -73,29 +113,17 @@ fn rows_that_exist_are_read_and_then_it_streams() -> Result<()> {
 fn writers_go_on_while_rows_are_read() -> Result<()> {
     let scene = shop("writers", 40_000)?;
     scene.sql()?.batch("CREATE SEQUENCE moved START 100001")?;
-    let stop = AtomicBool::new(false);
-    let daemon = std::thread::scope(|scope| -> Result<_> {
-        let stop = &stop;
-        let write = |sql: Sql, seed: i64| {
-            let mut i = seed;
-            while !stop.load(Ordering::Relaxed) {
-                i = (i * 7_919 + 13) % 39_989;
-                sql.batch(&format!(
-                    "UPDATE orders SET note = note || '.' WHERE id = {i}; DELETE FROM orders WHERE id = {i} + 1;
-                     INSERT INTO orders VALUES ({i} + 1, 'NEW', 2, 'again') ON CONFLICT DO NOTHING;
-                     UPDATE orders SET id = nextval('moved') WHERE id = {i} + 2"
-                ))?;
-            }
-            Ok::<_, Fault>(())
-        };
-        let sessions = [(scene.sql()?, 3), (scene.sql()?, 17)];
-        let writers = sessions.map(|(sql, seed)| scope.spawn(move || write(sql, seed)));
+    let write = |i: &mut i64| {
+        *i = (*i * 7_919 + 13) % 39_989;
+        format!(
+            "UPDATE orders SET note = note || '.' WHERE id = {i}; DELETE FROM orders WHERE id = {i} + 1;
+             INSERT INTO orders VALUES ({i} + 1, 'NEW', 2, 'again') ON CONFLICT DO NOTHING;
+             UPDATE orders SET id = nextval('moved') WHERE id = {i} + 2"
+        )
+    };
+    let daemon = while_written(&scene, &[3, 17], write, || {
         let daemon = scene.open()?;
         scene.wait_metric(&daemon, "walwright_events_published_total", &[], |count| count > 45_000.0)?;
-        stop.store(true, Ordering::Relaxed);
-        for writer in writers {
-            writer.join().map_err(|_| "a writer panicked")??;
-        }
         Ok(daemon)
     })?;
     caught_up(&scene)?;
@@ -172,18 +200,12 @@ fn each_order_is_announced_once_whatever_is_killed() -> Result<()> {
     sql.batch("INSERT INTO orders SELECT i * 2, 'OLD', 1, repeat('x', 200) FROM generate_series(1, 60000) i")?;
     sql.batch(&format!("GRANT USAGE ON SCHEMA public TO {0}; GRANT SELECT ON orders TO {0}", scene.name))?;
     scene.push()?;
-    let stop = AtomicBool::new(false);
-    let kills = std::thread::scope(|scope| -> Result<_> {
-        let (stop, session) = (&stop, scene.sql()?);
-        let writer = scope.spawn(move || {
-            let mut id = 1;
-            while !stop.load(Ordering::Relaxed) {
-                id = (id + 7_919 * 2) % 120_000;
-                session.batch(&format!("INSERT INTO orders VALUES ({id} | 1, 'NEW', 2) ON CONFLICT DO NOTHING"))?;
-            }
-            Ok::<_, Fault>(())
-        });
-        let mut kills = 0;
+    let write = |id: &mut i64| {
+        *id = (*id + 7_919 * 2) % 120_000;
+        format!("INSERT INTO orders VALUES ({id} | 1, 'NEW', 2) ON CONFLICT DO NOTHING")
+    };
+    let mut kills = 0;
+    let mut last = while_written(&scene, &[1], write, || {
         loop {
             let mut daemon = scene.start()?;
             let before = scene.state()?.progress;
@@ -194,16 +216,14 @@ fn each_order_is_announced_once_whatever_is_killed() -> Result<()> {
                 Ok((done || kills < 6 && state.progress != before).then_some(done))
             })?;
             if moved.ok_or("the snapshot stands still")? {
-                stop.store(true, Ordering::Relaxed);
-                writer.join().map_err(|_| "the writer panicked")??;
-                caught_up(&scene)?;
-                daemon.terminate(WITHIN)?;
-                return Ok(kills);
+                return Ok(daemon);
             }
             daemon.kill_hard()?;
             kills += 1;
         }
     })?;
+    caught_up(&scene)?;
+    last.terminate(WITHIN)?;
     println!("{kills} kills");
     assert!(kills >= 3, "{kills}");
     let seen = scene.read_all("orders")?;
