@@ -12,7 +12,8 @@ print_summary() {
 }
 trap print_summary EXIT
 
-# stage NAME BUDGET_SECONDS COMMAND...: the first one that fails ends the run.
+# stage NAME BUDGET_SECONDS COMMAND...: the first one that fails ends the run, as does one that takes twice its budget:
+# something in it waits for ever.
 stage() {
     name=$1
     budget=$2
@@ -20,7 +21,7 @@ stage() {
     printf '\n==> %s: %s\n' "$name" "$*"
     start=$(date +%s)
     result=ok
-    "$@" || result=FAILED
+    timeout --verbose --kill-after=60 $((2 * budget)) "$@" || result=FAILED
     seconds=$(($(date +%s) - start))
     [ "$result" != ok ] || [ "$seconds" -le "$budget" ] || result='over its budget'
     line=$(printf '%-14s %8s %8s  %s' "$name" "$seconds" "$budget" "$result")

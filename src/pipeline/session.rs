@@ -66,14 +66,14 @@ pub(super) fn run(session: Session, stop: &Stop) -> Result<End> {
     let committing = {
         let ended = ended.clone();
         Task::spawn("commit", move || {
-            let _ended = EndSignal(ended);
+            let _ended = EndSignal(Some(ended));
             Committer::new(committer, lane).run()
         })?
     };
     let assembling = {
         let stream = stream.clone();
         Task::spawn("assemble", move || {
-            let _ended = EndSignal(ended);
+            let _ended = EndSignal(Some(ended));
             assemble(assembler, &stream, &units, &inflight, &silenced, &intake)
         })?
     };
@@ -91,8 +91,12 @@ pub(super) fn run(session: Session, stop: &Stop) -> Result<End> {
 /// A worker's thread. Its end is the session's only if it is an error.
 fn read(number: usize, settings: WorkerSettings, stop: Stop, ended: Sender<()>) -> Result<Task<()>> {
     Task::spawn(&format!("snapshot-{number}"), move || {
+        // Also by a panic.
+        let mut told = EndSignal(Some(ended));
         let read = Worker::new(settings, stop).run();
-        let _told = read.is_err().then(|| EndSignal(ended));
+        if read.is_ok() {
+            told.0 = None;
+        }
         read
     })
 }
@@ -163,10 +167,11 @@ fn assemble(
         let frames = if paused.is_some() { &never() } else { &stream.frames };
         select! {
             recv(asks) -> ask => {
-                if let Ok(ask) = ask {
+                // Each ask is a reader that stands still: none waits for more than one buffer of the stream.
+                for ask in ask.into_iter().chain(asks.try_iter()) {
                     assembler.answer(ask)?;
-                    assembler.publish_ready(&mut sink)?;
                 }
+                assembler.publish_ready(&mut sink)?;
             }
             recv(frames) -> frames => match frames {
                 Ok(frames) => {
@@ -237,11 +242,11 @@ fn bodies(frames: &Frames, from: usize) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Says when dropped, also by a panic, that its thread has ended.
-struct EndSignal(Sender<()>);
+struct EndSignal(Option<Sender<()>>);
 
 impl Drop for EndSignal {
     fn drop(&mut self) {
         // Full: the watcher has been told of the other thread's end.
-        let _told = self.0.try_send(());
+        let _told = self.0.take().map(|told| told.try_send(()));
     }
 }

@@ -52,8 +52,10 @@ struct KeyColumn {
 pub struct ChunkSnapshot {
     /// `xmin:xmax:xip,..` (Postgres docs, "pg_snapshot Components").
     pub snapshot: String,
-    /// The table's file, which a truncate or a rewrite changes.
+    /// The table's file, which a truncate or a rewrite changes; of a partitioned table, a digest of its leaves' files.
     pub filenode: u32,
+    /// Changes with the table's definition.
+    pub definition: String,
     /// When it was taken, microseconds since 2000-01-01.
     pub taken_us: i64,
 }
@@ -69,6 +71,19 @@ SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), t.typsend <> 0,
   FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
  WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
  ORDER BY a.attnum";
+
+/// The snapshot, and what the table is behind its lock: each row of the catalog that says so has the xid that wrote it.
+const SNAPSHOT: &str = "
+SELECT pg_current_snapshot()::text,
+       CASE WHEN c.relkind = 'p'
+            THEN (SELECT hashtext(string_agg(pg_relation_filenode(t.relid)::text, ',' ORDER BY t.relid))::int8 + 2147483648
+                    FROM pg_partition_tree(c.oid) t WHERE t.isleaf)
+            ELSE pg_relation_filenode(c.oid)::int8 END,
+       ((EXTRACT(EPOCH FROM now()) - 946684800) * 1000000)::int8,
+       concat_ws('/', c.oid, c.xmin,
+                 (SELECT string_agg(a.xmin::text, ',' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0),
+                 (SELECT string_agg(i.indexrelid || ':' || i.xmin, ',' ORDER BY i.indexrelid) FROM pg_index i WHERE i.indrelid = c.oid))
+  FROM pg_class c WHERE c.oid = $1::text::regclass";
 
 impl ChunkTable {
     /// The table with the columns that the publication lists (None: all) and its row filter.
@@ -216,38 +231,48 @@ impl Keys {
 }
 
 impl ChunkTable {
-    fn locating(&self, bounds: &[KeyText]) -> String {
-        let number = |index: usize| index + 1;
-        let array = |(index, column): (usize, &KeyColumn)| match column.slot {
-            SlotKind::Binary => format!("${}::{}[]", number(index), column.kind),
-            _ => format!("${}::text[]", number(index)),
-        };
-        let value = |(index, column): (usize, &KeyColumn)| match column.slot {
-            SlotKind::Binary => format!("k{index}{}", column.collate),
-            _ => format!("k{index}::{}{}", column.kind, column.collate),
-        };
+    /// One statement for any number of keys and bounds, so that the server prepares it once.
+    fn locating(&self) -> String {
+        let columns = self.key.len();
         let all = |of: &dyn Fn((usize, &KeyColumn)) -> String| {
             self.key.iter().enumerate().map(of).collect::<Vec<_>>().join(", ")
         };
-        let names = all(&|(index, _)| format!("k{index}"));
-        let is_below = |(index, bound)| format!("WHEN ({}) < ({}) THEN {index}", all(&value), self.row(bound));
-        let ranges: Vec<String> = bounds.iter().enumerate().map(is_below).collect();
+        let row = |values: String| if columns == 1 { values } else { format!("ROW({values})") };
+        let key_array = |(index, column): (usize, &KeyColumn)| match column.slot {
+            SlotKind::Binary => format!("${}::{}[]", index + 1, column.kind),
+            _ => format!("${}::text[]", index + 1),
+        };
+        let key = |(index, column): (usize, &KeyColumn)| match column.slot {
+            SlotKind::Binary => format!("k{index}{}", column.collate),
+            _ => format!("k{index}::{}{}", column.kind, column.collate),
+        };
+        let bound_array = |(index, _): (usize, &KeyColumn)| format!("${}::text[]", columns + index + 1);
+        let bound = |(index, column): (usize, &KeyColumn)| format!("b{index}::{}{}", column.kind, column.collate);
         format!(
-            "SELECT CASE {} ELSE {} END::int4 FROM unnest({}) WITH ORDINALITY AS k ({names}, place) ORDER BY place",
-            ranges.join(" "),
-            bounds.len(),
-            all(&array)
+            "SELECT width_bucket({key}, ARRAY(SELECT {bound} FROM unnest({bounds}) WITH ORDINALITY AS b ({bs}, place) ORDER BY place)) \
+               FROM unnest({keys}) WITH ORDINALITY AS k ({ks}, place) ORDER BY place",
+            key = row(all(&key)),
+            bound = row(all(&bound)),
+            bounds = all(&bound_array),
+            bs = all(&|(index, _)| format!("b{index}")),
+            keys = all(&key_array),
+            ks = all(&|(index, _)| format!("k{index}")),
         )
     }
 
-    /// For each key the number of bounds that are not above it: the index of its range. The bounds ascend.
-    pub async fn locate(&self, sql: &Sql, keys: &Keys, bounds: &[KeyText]) -> Result<Vec<usize>> {
+    /// For each key the number of bounds that are not above it: the index of its range. The bounds ascend; the server
+    /// finds the place by bisection (Postgres docs, `width_bucket`), in the order that its ORDER BY has.
+    pub async fn locate(&self, sql: &Sql, keys: &Keys, bounds: &[&KeyText]) -> Result<Vec<usize>> {
         if bounds.is_empty() || keys.is_empty() {
             return Ok(vec![0; keys.len()]);
         }
-        let arrays: Vec<Array<'_>> = keys.columns.iter().zip(&self.key).map(Array::new).collect();
-        let parameters: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
-        let rows = sql.rows(&self.locating(bounds), &parameters).await.map_err(|error| at(error, self))?;
+        let key_arrays = keys.columns.iter().zip(&self.key).map(Array::new);
+        let texts = |column: usize| bounds.iter().filter_map(|bound| bound.get(column)).collect::<Vec<_>>();
+        let bound_columns: Vec<Vec<&String>> = (0..self.key.len()).map(texts).collect();
+        let arrays: Vec<Array<'_>> = key_arrays.collect();
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
+        parameters.extend(bound_columns.iter().map(|texts| texts as &(dyn ToSql + Sync)));
+        let rows = sql.prepared(&self.locating(), &parameters).await.map_err(|error| at(error, self))?;
         let index = |row| column::<i32>(row, 0).map(|index| usize::try_from(index).unwrap_or_default());
         rows.iter().map(index).collect()
     }
@@ -348,12 +373,12 @@ impl ChunkReader {
         let begin =
             format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE", table.from);
         self.sql.run(&begin).await.map_err(|error| at(error, table))?;
-        let query = "SELECT pg_current_snapshot()::text, pg_relation_filenode($1::text::regclass),
-                            ((EXTRACT(EPOCH FROM now()) - 946684800) * 1000000)::int8";
-        let rows = self.sql.rows(query, &[&name]).await.map_err(|error| at(error, table))?;
+        let rows = self.sql.prepared(SNAPSHOT, &[&name]).await.map_err(|error| at(error, table))?;
         let row = rows.first().ok_or_else(|| Error::new(Kind::Protocol, "a snapshot has no row"))?;
-        let filenode: Option<u32> = column(row, 1)?;
-        Ok(ChunkSnapshot { snapshot: column(row, 0)?, filenode: filenode.unwrap_or(0), taken_us: column(row, 2)? })
+        let filenode: Option<i64> = column(row, 1)?;
+        let filenode = filenode.and_then(|filenode| u32::try_from(filenode).ok()).unwrap_or(0);
+        let (snapshot, taken_us, definition) = (column(row, 0)?, column(row, 2)?, column(row, 3)?);
+        Ok(ChunkSnapshot { snapshot, filenode, definition, taken_us })
     }
 
     /// The end of the WAL, asked before the rows are read: what they show was written before it.
@@ -373,7 +398,7 @@ impl ChunkReader {
     }
 
     async fn lsn(&self, query: &str) -> Result<Lsn> {
-        let rows = self.sql.rows(query, &[]).await?;
+        let rows = self.sql.prepared(query, &[]).await?;
         let text: &str = rows.first().map_or_else(|| Ok(""), |row| column(row, 0))?;
         text.parse().map_err(|_| Error::new(Kind::Protocol, "an LSN that is none"))
     }

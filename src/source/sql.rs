@@ -1,12 +1,14 @@
 //! Ordinary SQL on a session beside the stream: catalog, preflight, checks while running.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use postgres_protocol::escape::escape_identifier;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{self, SslMode, SslNegotiation};
 use tokio_postgres::types::{FromSql, ToSql};
-use tokio_postgres::{Client, Config, CopyOutStream, Row};
+use tokio_postgres::{Client, Config, CopyOutStream, Row, Statement};
 
 use super::channel::{AsItIs, Channel, Unanswered};
 use super::replication::{check_target, none_of};
@@ -18,6 +20,8 @@ use crate::model::ChannelBinding;
 
 /// Time for a query; the server's own limit ends it first, unless the server is frozen.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(40);
+/// Statements that a session keeps prepared.
+const PREPARED_MAX: usize = 100;
 /// The session is pinned: no query hangs, no name resolves to anything but the system's.
 const OPTIONS: &str = "-c statement_timeout=30000 -c lock_timeout=10000 -c search_path=pg_catalog -c DateStyle=ISO \
                        -c TimeZone=UTC";
@@ -27,6 +31,8 @@ pub struct Sql {
     client: Client,
     driver: JoinHandle<()>,
     host: String,
+    /// By text.
+    prepared: Mutex<HashMap<String, Statement>>,
 }
 
 impl Sql {
@@ -68,7 +74,7 @@ impl Sql {
             return Err(wire::unreachable(host, settings.port, silent));
         };
         let (client, connection) = opened?;
-        Ok(Sql { client, driver: drive(connection), host: host.to_owned() })
+        Ok(Sql { client, driver: drive(connection), host: host.to_owned(), prepared: Mutex::default() })
     }
 
     /// The connection is gone, and no query can succeed.
@@ -83,8 +89,34 @@ impl Sql {
 
     /// Runs one query; its names must be unqualified only where `pg_catalog` has them.
     pub async fn rows(&self, query: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
-        match tokio::time::timeout(QUERY_TIMEOUT, self.client.query(query, parameters)).await {
-            Ok(rows) => Ok(rows?),
+        self.in_time(self.client.query(query, parameters)).await
+    }
+
+    /// The same for a query that comes again and again: the server parses it once.
+    pub(super) async fn prepared(&self, query: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        let known = self.known().get(query).cloned();
+        let statement = match known {
+            Some(statement) => statement,
+            None => {
+                let statement = self.in_time(self.client.prepare(query)).await?;
+                let mut known = self.known();
+                if known.len() >= PREPARED_MAX {
+                    known.clear();
+                }
+                known.insert(query.to_owned(), statement.clone());
+                statement
+            }
+        };
+        self.in_time(self.client.query(&statement, parameters)).await
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Statement>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
+        match tokio::time::timeout(QUERY_TIMEOUT, answer).await {
+            Ok(answer) => Ok(answer?),
             Err(_) => {
                 let detail = format!("{} did not answer a query in {} s", self.host, QUERY_TIMEOUT.as_secs());
                 Err(Error::new(Kind::PostgresUnreachable, detail))

@@ -88,7 +88,8 @@ impl Chunks {
             let key = self.table.key_begins()..row.len() - 1;
             texts.push(key.map(|index| String::from_utf8_lossy(bytes(index)).into_owned()).collect());
         }
-        let places = self.runtime.block_on(self.table.locate(self.reader.sql(), &keys, bounds))?;
+        let places =
+            self.runtime.block_on(self.table.locate(self.reader.sql(), &keys, &bounds.iter().collect::<Vec<_>>()))?;
         Ok(places.into_iter().zip(texts).collect())
     }
 }

@@ -1,6 +1,6 @@
 //! The assembler's side: what becomes of each change while tables are read, and the chunks that wait to be published.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -70,14 +70,17 @@ struct Gated {
     table: ChunkTable,
 }
 
-/// A change whose keys were looked up: its old key where that differs, and its new one.
-struct Located([Option<Half>; 2]);
+/// A change whose keys are looked up: its old key where that differs, and its new one.
+struct Located {
+    relation: usize,
+    halves: [Option<Half>; 2],
+}
 
 /// One of a change's keys.
 struct Half {
+    key: Key,
     /// None: its table is not judged any more.
     place: Option<Place>,
-    key: Vec<u8>,
     /// Whether it is published; the first answer counts.
     published: Option<bool>,
 }
@@ -98,6 +101,8 @@ pub(in crate::pipeline) struct Gate {
     /// By the decoder's relation index; None where the table is not read.
     gated: Vec<Option<Gated>>,
     located: VecDeque<Located>,
+    /// Of the key that is judged.
+    spelling: Vec<u8>,
     rows: BTreeMap<RangeId, (ChunkRows, Sender<()>)>,
     progress: Vec<Entry>,
     paused_until: Option<Instant>,
@@ -134,6 +139,7 @@ impl Gate {
             asks: settings.asks,
             gated: Vec::new(),
             located: VecDeque::new(),
+            spelling: Vec::new(),
             rows: BTreeMap::new(),
             progress,
             paused_until: None,
@@ -199,61 +205,54 @@ impl Gate {
         decoder: &mut Decoder,
         bodies: impl Iterator<Item = &'b [u8]>,
     ) -> Result<usize> {
-        let mut wanted = Wanted::default();
+        let known = self.located.len();
         let mut count = 0;
         for body in bodies {
             match body.first() {
                 Some(b'R') if count > 0 => break,
                 Some(b'R') => return Ok(1),
-                Some(b'I' | b'U' | b'D') => self.want(decoder, body, &mut wanted)?,
+                Some(b'I' | b'U' | b'D') => self.want(decoder, body)?,
                 _ => {}
             }
             count += 1;
         }
-        self.look_up(wanted)?;
+        self.look_up(known)?;
         Ok(count)
     }
 
-    fn want(&mut self, decoder: &mut Decoder, body: &[u8], wanted: &mut Wanted) -> Result<()> {
+    fn want(&mut self, decoder: &mut Decoder, body: &[u8]) -> Result<()> {
         let Message::Row { relation, change } = decoder.decode(body)? else { return Ok(()) };
         let Some(gated) = self.gated.get(relation).and_then(Option::as_ref) else { return Ok(()) };
         let old = change.old.map(|row| key_of(row, &gated.key, None));
         let new = change.new.map(|row| key_of(row, &gated.key, change.old));
         // An old row that is there under FULL says nothing of the key.
         let old = old.filter(|old| new.as_ref().is_none_or(|new| new != old));
-        wanted.changes.push((relation, old, new));
+        let half = |key| Half { key, place: None, published: None };
+        self.located.push_back(Located { relation, halves: [old.map(half), new.map(half)] });
         Ok(())
     }
 
-    fn look_up(&mut self, wanted: Wanted) -> Result<()> {
-        let mut by_relation: BTreeMap<usize, (Bounds, VecDeque<usize>)> = BTreeMap::new();
-        for (relation, ..) in &wanted.changes {
-            if by_relation.contains_key(relation) {
-                continue;
-            }
-            let Some(gated) = self.gated.get(*relation).and_then(Option::as_ref) else { continue };
-            let bounds = self.core.bounds(gated.number);
-            let lower: Vec<Vec<String>> =
-                bounds.ranges.iter().skip(1).filter_map(|(_, lower)| Some(lower.as_ref()?.0.clone())).collect();
+    /// Asks where the keys lie of the changes from this one on, as far as they are not judged.
+    fn look_up(&mut self, from: usize) -> Result<()> {
+        let relations: BTreeSet<usize> = self.located.iter().skip(from).map(|located| located.relation).collect();
+        for relation in relations {
+            let Some(gated) = self.gated.get(relation).and_then(Option::as_ref) else { continue };
+            let Bounds { version, ranges } = self.core.bounds(gated.number);
+            let bounds: Vec<&Vec<String>> =
+                ranges.iter().skip(1).filter_map(|(_, lower)| Some(&lower.as_ref()?.0)).collect();
             let mut keys = Keys::new(gated.key.len());
-            let of_table = wanted.changes.iter().filter(|(of, ..)| of == relation);
-            for key in of_table.flat_map(|(_, old, new)| [old, new].into_iter().flatten()) {
-                keys.push(key.iter().map(Vec::as_slice));
+            let of_relation = self.located.iter_mut().skip(from).filter(|located| located.relation == relation);
+            let mut halves: Vec<&mut Half> = of_relation
+                .flat_map(|located| located.halves.iter_mut().flatten())
+                .filter(|half| half.published.is_none())
+                .collect();
+            halves.iter().for_each(|half| keys.push(half.key.iter().map(Vec::as_slice)));
+            let places = self.handle.block_on(gated.table.locate(&self.sql, &keys, &bounds))?;
+            for (nth, half) in halves.iter_mut().enumerate() {
+                // Without a key all rows lie in one range.
+                let place = places.get(nth).copied().unwrap_or(0);
+                half.place = ranges.get(place).map(|(range, _)| Place { range: *range, version });
             }
-            let places = self.handle.block_on(gated.table.locate(&self.sql, &keys, &lower))?;
-            by_relation.insert(*relation, (bounds, places.into()));
-        }
-        for (relation, old, new) in wanted.changes {
-            let mut half = |key: Key| {
-                let found = by_relation.get_mut(&relation).and_then(|(bounds, places)| {
-                    // Without a key all rows lie in one range.
-                    let place = if key.is_empty() { 0 } else { places.pop_front()? };
-                    let (range, _) = bounds.ranges.get(place)?;
-                    Some(Place { range: *range, version: bounds.version })
-                });
-                Half { place: found, key: spelled(&key), published: None }
-            };
-            self.located.push_back(Located([old.map(&mut half), new.map(&mut half)]));
         }
         Ok(())
     }
@@ -269,12 +268,13 @@ impl Gate {
             return Ok(Ok(Halves::PUBLISHED));
         }
         loop {
-            let Some(Located(halves)) = self.located.front_mut() else {
+            let Some(Located { halves, .. }) = self.located.front_mut() else {
                 return Err(Error::new(Kind::Bug, "a change whose key was not looked up"));
             };
             let mut moved = false;
             for half in halves.iter_mut().flatten().filter(|half| half.published.is_none()) {
-                let judged = half.place.map_or(Verdict::Publish, |place| self.core.judge(place, &half.key));
+                spell(&half.key, &mut self.spelling);
+                let judged = half.place.map_or(Verdict::Publish, |place| self.core.judge(place, &self.spelling));
                 match judged {
                     Verdict::Covered => half.published = Some(false),
                     Verdict::Publish => half.published = Some(true),
@@ -283,28 +283,14 @@ impl Gate {
                 }
             }
             if moved {
-                self.relocate(decoder, body)?;
+                // The ranges have been split since; so they have for the changes behind.
+                self.look_up(0)?;
                 continue;
             }
             let [old, new] = [&halves[0], &halves[1]].map(|half| half.as_ref().and_then(|half| half.published));
             self.located.pop_front();
             return Ok(Ok(Halves { old, new }));
         }
-    }
-
-    /// The ranges have been split since this change's keys were looked up.
-    fn relocate(&mut self, decoder: &mut Decoder, body: &[u8]) -> Result<()> {
-        let mut behind = std::mem::take(&mut self.located);
-        let before = behind.pop_front();
-        let mut wanted = Wanted::default();
-        self.want(decoder, body, &mut wanted)?;
-        self.look_up(wanted)?;
-        let judged =
-            before.into_iter().flat_map(|Located(halves)| halves.map(|half| half.and_then(|half| half.published)));
-        let found = self.located.iter_mut().flat_map(|Located(halves)| halves);
-        found.zip(judged).for_each(|(half, judged)| half.iter_mut().for_each(|half| half.published = judged));
-        self.located.extend(behind);
-        Ok(())
     }
 
     /// The next change was published before, or is of a transaction that was.
@@ -397,12 +383,6 @@ impl Gate {
 /// A key as the stream has sent it, column by column.
 type Key = Vec<Vec<u8>>;
 
-/// Changes whose keys are to be looked up: relation, old key where it differs, new key.
-#[derive(Default)]
-struct Wanted {
-    changes: Vec<(usize, Option<Key>, Option<Key>)>,
-}
-
 /// The key of a row; a column that was not resent is the old row's.
 fn key_of(row: Row<'_>, columns: &[usize], old: Option<Row<'_>>) -> Key {
     let bytes = |column: &usize| match (row.get(*column), old.map(|old| old.get(*column))) {
@@ -414,7 +394,10 @@ fn key_of(row: Row<'_>, columns: &[usize], old: Option<Row<'_>>) -> Key {
 }
 
 /// One spelling of a key, the same for the stream and for a chunk.
-pub(in crate::pipeline) fn spelled(key: &[Vec<u8>]) -> Vec<u8> {
-    let part = |part: &Vec<u8>| (part.len() as u32).to_be_bytes().into_iter().chain(part.iter().copied()).collect();
-    key.iter().flat_map(|bytes| -> Vec<u8> { part(bytes) }).collect()
+fn spell(key: &[Vec<u8>], into: &mut Vec<u8>) {
+    into.clear();
+    for column in key {
+        into.extend_from_slice(&(column.len() as u32).to_be_bytes());
+        into.extend_from_slice(column);
+    }
 }

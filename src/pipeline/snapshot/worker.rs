@@ -1,5 +1,6 @@
 //! A thread that reads chunks on a connection of its own.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,15 +13,16 @@ use crate::model::{Lsn, Relation, TableName};
 use crate::pipeline::task::Stop;
 use crate::snapshot::{Bound, Chunk, Offer, PgSnapshot, RangeId};
 use crate::source::preflight::{self, PublishedTable};
-use crate::source::{ChunkReader, ChunkTable, SourceSettings, catalog};
+use crate::source::{ChunkReader, ChunkSnapshot, ChunkTable, SourceSettings, catalog};
 
-/// What reading and publishing a chunk is to take: so long may a change wait for one.
+/// What reading the rows of a chunk is to take: some longer may a change wait for one.
 const CHUNK_TIME: Duration = Duration::from_millis(50);
-/// Rows of the first chunk of a table; how few and how many there are ever.
+/// Rows of the first chunk of a table; how few and how many there are ever by the time that they take. What comes with
+/// each chunk, however large, does not count: on a busy server chunks would get smaller and smaller, and more of them.
 const ROWS_FIRST: u64 = 4_000;
-const ROWS_MIN: u64 = 100;
+const ROWS_MIN: u64 = 1_000;
 const ROWS_MAX: u64 = 1_000_000;
-/// A chunk of more bytes than this is followed by smaller ones.
+/// A chunk of more bytes than this is followed by smaller ones, down to a single row.
 const CHUNK_BYTES: usize = 16 << 20;
 /// The largest table without a key that is read: it is one chunk, in memory.
 const KEYLESS_BYTES_MAX: u64 = 64 << 20;
@@ -50,12 +52,23 @@ pub(in crate::pipeline) struct Worker {
     settings: WorkerSettings,
     stop: Stop,
     rows: u64,
+    /// The tables as they were seen last.
+    shapes: BTreeMap<TableName, Shape>,
+}
+
+/// A table as it is, and as the publication sends it.
+struct Shape {
+    /// As of `ChunkSnapshot::definition`; None: not seen behind the lock yet.
+    definition: Option<String>,
+    relation: Arc<Relation>,
+    table: ChunkTable,
 }
 
 impl Worker {
     pub(in crate::pipeline) fn new(settings: WorkerSettings, stop: Stop) -> Worker {
-        let rows = settings.rows_per_second.map_or(ROWS_FIRST, |limit| (limit / 10).clamp(ROWS_MIN, ROWS_FIRST));
-        Worker { settings, stop, rows }
+        let mut worker = Worker { settings, stop, rows: ROWS_FIRST, shapes: BTreeMap::new() };
+        worker.rows = worker.rows_max().min(ROWS_FIRST);
+        worker
     }
 
     /// Reads until there is nothing left to read, or the stop. A connection that breaks is opened again.
@@ -135,15 +148,25 @@ impl Worker {
 
     fn read(&mut self, reader: &ChunkReader, published: &[PublishedTable], mut chunk: Chunk) -> Result<Step> {
         let begun = Instant::now();
-        let mut pace = Duration::ZERO;
-        let (_, table) = self.block_on(shape(reader, published, &chunk.table))?;
-        let lower = chunk.lower.as_ref().map(|bound| bound.0.clone());
-        if !table.has_key() {
-            self.refuse_large(reader, &table)?;
+        let is_fresh = !self.shapes.contains_key(&chunk.table);
+        if is_fresh {
+            let shape = self.block_on(shape(reader, published, &chunk.table))?;
+            self.shapes.insert(chunk.table.clone(), shape);
         }
+        let Some(Shape { table, .. }) = self.shapes.get(&chunk.table) else { return Ok(Step::Later(Duration::ZERO)) };
+        let table = table.clone();
+        let lower = chunk.lower.as_ref().map(|bound| bound.0.clone());
+        let mut pace = Duration::ZERO;
         if table.has_key() {
             let upper = chunk.upper.as_ref().map(|bound| &bound.0);
-            let cut = self.block_on(reader.boundary(&table, lower.as_ref(), upper, self.rows))?;
+            let cut = match self.block_on(reader.boundary(&table, lower.as_ref(), upper, self.rows)) {
+                // The table has changed since it was looked at.
+                Err(_) if !is_fresh => {
+                    self.shapes.remove(&chunk.table);
+                    return Ok(Step::Later(Duration::ZERO));
+                }
+                cut => cut?,
+            };
             if let Some(cut) = cut {
                 pace = self.pace();
                 let range = chunk.range;
@@ -151,33 +174,60 @@ impl Worker {
                 let Some(upper) = answer else { return Ok(Step::Over) };
                 chunk.upper = upper;
             }
+        } else {
+            self.refuse_large(reader, &table)?;
         }
         let taken = match self.snapshot(reader, &table, chunk.range)? {
-            Taken::Accepted(taken_us) => taken_us,
+            Taken::Accepted(taken) => taken,
             Taken::No(step) => return Ok(step),
         };
-        // Only behind the lock it stays as it is.
-        let (relation, now) = self.block_on(shape(reader, published, &chunk.table))?;
-        if now != table {
+        if !self.is_as_seen(reader, published, &chunk.table, &taken.definition)? {
             self.block_on(reader.end())?;
             return Ok(Step::Later(Duration::ZERO));
         }
-        let upper = chunk.upper.as_ref().map(|bound| &bound.0);
-        let (lsn, bytes) = self.block_on(async {
-            let lsn = reader.insert_lsn().await?;
-            let bytes = reader.rows(&table, lower.as_ref(), upper, chunk.filter.as_deref()).await?;
-            reader.end().await?;
-            Ok((lsn, bytes))
-        })?;
-        self.adapt(begun.elapsed(), bytes.len());
-        let (slots, key_begins) = (table.slots(), table.key_begins());
-        let rows = ChunkRows { relation, bytes, slots, key_begins, taken_us: taken };
+        let rows = self.rows_of(reader, &chunk, taken.taken_us)?;
+        let Some((lsn, rows)) = rows else { return Ok(Step::Later(Duration::ZERO)) };
         let step = self.hand_over(reader, chunk.range, lsn, rows)?;
         let early = pace.saturating_sub(begun.elapsed());
         if step == Step::Published && !early.is_zero() && self.stop.wait(early) {
             return Ok(Step::Over);
         }
         Ok(step)
+    }
+
+    /// Whether the table is what it was taken for; it stays so from the lock on. Else it is looked at anew.
+    fn is_as_seen(
+        &mut self,
+        reader: &ChunkReader,
+        published: &[PublishedTable],
+        name: &TableName,
+        definition: &str,
+    ) -> Result<bool> {
+        let before = self.shapes.get(name);
+        if before.is_some_and(|before| before.definition.as_deref() == Some(definition)) {
+            return Ok(true);
+        }
+        let now = self.block_on(shape(reader, published, name))?;
+        let is_same = before.is_some_and(|before| before.table == now.table);
+        self.shapes.insert(name.clone(), Shape { definition: Some(definition.to_owned()), ..now });
+        Ok(is_same)
+    }
+
+    /// Reads the rows, and ends the transaction.
+    fn rows_of(&mut self, reader: &ChunkReader, chunk: &Chunk, taken_us: i64) -> Result<Option<(Lsn, ChunkRows)>> {
+        let Some(Shape { relation, table, .. }) = self.shapes.get(&chunk.table) else { return Ok(None) };
+        let (lower, upper) = (chunk.lower.as_ref().map(|bound| &bound.0), chunk.upper.as_ref().map(|bound| &bound.0));
+        let (lsn, bytes, took) = self.block_on(async {
+            let lsn = reader.insert_lsn().await?;
+            let begun = Instant::now();
+            let bytes = reader.rows(table, lower, upper, chunk.filter.as_deref()).await?;
+            let took = begun.elapsed();
+            reader.end().await?;
+            Ok((lsn, bytes, took))
+        })?;
+        let (relation, slots, key_begins) = (relation.clone(), table.slots(), table.key_begins());
+        self.adapt(took, bytes.len());
+        Ok(Some((lsn, ChunkRows { relation, bytes, slots, key_begins, taken_us })))
     }
 
     /// A table without a key cannot be read in parts.
@@ -209,7 +259,7 @@ impl Worker {
             let filenode = taken.filenode;
             let offer = self.ask(|reply| Ask::Offer { range, snapshot, filenode, reply });
             if offer == Some(Offer::Accepted) {
-                return Ok(Taken::Accepted(taken.taken_us));
+                return Ok(Taken::Accepted(taken));
             }
             self.block_on(reader.end())?;
             match offer {
@@ -276,12 +326,16 @@ impl Worker {
         Ok(Step::Published)
     }
 
+    /// Some ten chunks a second, where there is a limit.
+    fn rows_max(&self) -> u64 {
+        self.settings.rows_per_second.map_or(ROWS_MAX, |limit| (limit / 10).clamp(100, ROWS_MAX))
+    }
+
     fn adapt(&mut self, took: Duration, bytes: usize) {
-        let by_time = CHUNK_TIME.as_secs_f64() / took.as_secs_f64().max(0.001);
-        let by_size = CHUNK_BYTES as f64 / bytes.max(1) as f64;
-        let rows = self.rows as f64 * by_time.min(by_size).clamp(0.25, 2.0);
-        let most = self.settings.rows_per_second.map_or(ROWS_MAX, |limit| (limit / 10).max(ROWS_MIN));
-        self.rows = (rows as u64).clamp(ROWS_MIN, most);
+        let most = self.rows_max();
+        let scaled = |by: f64| (self.rows as f64 * by.clamp(0.25, 2.0)) as u64;
+        let by_time = scaled(CHUNK_TIME.as_secs_f64() / took.as_secs_f64().max(0.001)).clamp(ROWS_MIN.min(most), most);
+        self.rows = scaled(CHUNK_BYTES as f64 / bytes.max(1) as f64).min(by_time).max(1);
     }
 }
 
@@ -294,16 +348,11 @@ enum Step {
 }
 
 enum Taken {
-    Accepted(i64),
+    Accepted(ChunkSnapshot),
     No(Step),
 }
 
-/// The table as it is now, and as the publication sends it.
-async fn shape(
-    reader: &ChunkReader,
-    published: &[PublishedTable],
-    name: &TableName,
-) -> Result<(Arc<Relation>, ChunkTable)> {
+async fn shape(reader: &ChunkReader, published: &[PublishedTable], name: &TableName) -> Result<Shape> {
     let found = catalog::table_named(reader.sql(), name).await?;
     let listed = published.iter().find(|table| table.name == *name);
     let columns = listed.and_then(|table| table.columns.as_deref());
@@ -311,5 +360,5 @@ async fn shape(
     let table = ChunkTable::of(reader.sql(), &found, columns, filter).await?;
     let mut relation = found.as_relation();
     relation.columns.retain(|column| columns.is_none_or(|listed| listed.contains(&column.name)));
-    Ok((Arc::new(relation), table))
+    Ok(Shape { definition: None, relation: Arc::new(relation), table })
 }
