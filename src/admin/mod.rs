@@ -1,10 +1,11 @@
-//! HTTP for operators: `/metrics` (Prometheus), `/livez`, `/readyz` (progress, not process life).
+//! HTTP for operators: `/metrics` (Prometheus), `/livez`, `/readyz` (progress, not process life), and the commands of
+//! `walwright snapshot`, which only this host may give.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -12,7 +13,7 @@ use axum::{Json, Router};
 use tokio::net::TcpListener;
 
 use crate::error::{Error, Kind, Result};
-use crate::pipeline::{Metrics, Report, Roster};
+use crate::pipeline::{Command, Metrics, Report, Roster};
 
 /// What the HTTP side reads.
 pub struct Admin {
@@ -39,6 +40,7 @@ impl Server {
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
             .route("/readyz/{connector}", get(ready_one))
+            .route("/connectors/{connector}/snapshots", get(snapshots).post(command))
             .with_state(Arc::new(admin));
         Ok(Server { listener, router })
     }
@@ -52,7 +54,7 @@ impl Server {
 
     /// Serves until the future is dropped.
     pub async fn serve(self) -> std::io::Result<()> {
-        axum::serve(self.listener, self.router).await
+        axum::serve(self.listener, self.router.into_make_service_with_connect_info::<SocketAddr>()).await
     }
 }
 
@@ -61,6 +63,7 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     for (name, member) in &members {
         member.metrics.refresh();
         admin.metrics.health(name, &member.health.report());
+        admin.metrics.snapshots(name, &member.snapshots());
     }
     match admin.metrics.text(|name| members.contains_key(name)) {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
@@ -82,8 +85,38 @@ async fn ready_one(State(admin): State<Arc<Admin>>, Path(name): Path<String>) ->
             let report = member.health.report();
             (status(report.ready), Json(report)).into_response()
         }
-        None => (StatusCode::NOT_FOUND, format!("no connector {name}\n")).into_response(),
+        None => no_connector(&name),
     }
+}
+
+async fn snapshots(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Response {
+    match admin.roster.members().get(&name) {
+        Some(member) => Json(member.snapshots()).into_response(),
+        None => no_connector(&name),
+    }
+}
+
+/// Whoever can connect may look; what costs the database work is for those on this host (`kubectl exec`, `docker exec`). A
+/// page in a browser cannot send JSON to another origin without being allowed to.
+async fn command(
+    State(admin): State<Arc<Admin>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(name): Path<String>,
+    Json(command): Json<Command>,
+) -> Response {
+    if !peer.ip().to_canonical().is_loopback() {
+        return (StatusCode::FORBIDDEN, "commands are taken from this host only\n").into_response();
+    }
+    let Some(member) = admin.roster.members().remove(&name) else { return no_connector(&name) };
+    match tokio::task::spawn_blocking(move || member.command(command)).await {
+        Ok(Ok(tables)) => Json(tables).into_response(),
+        Ok(Err(cause)) => (StatusCode::CONFLICT, cause + "\n").into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the command panicked\n").into_response(),
+    }
+}
+
+fn no_connector(name: &str) -> Response {
+    (StatusCode::NOT_FOUND, format!("no connector {name}\n")).into_response()
 }
 
 fn status(ready: bool) -> StatusCode {

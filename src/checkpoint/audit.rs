@@ -29,6 +29,7 @@ pub struct Signature {
 #[serde(rename_all = "kebab-case")]
 pub enum Act {
     AcceptGap,
+    Resync,
     Remove,
 }
 
@@ -54,10 +55,10 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// A gap was accepted.
-    pub fn accept_gap(signed: Signature, halt: String, before: Checkpoint, after: Checkpoint) -> Audit {
+    /// A gap was accepted, also by `act` `Resync`.
+    pub fn accept_gap(signed: Signature, act: Act, halt: String, before: Checkpoint, after: Checkpoint) -> Audit {
         let (before, after) = (Some(before), Some(after));
-        Audit { version: VERSION, act: Act::AcceptGap, signed, halt: Some(halt), before, after }
+        Audit { version: VERSION, act, signed, halt: Some(halt), before, after }
     }
 
     /// The connector's state was removed.
@@ -65,13 +66,13 @@ impl Audit {
         Audit { version: VERSION, act: Act::Remove, signed, halt: None, before, after: None }
     }
 
-    /// `audit/accept-gap/<new epoch>`, so that each stays; `audit/remove`.
+    /// `audit/accept-gap/<new epoch>` and `audit/resync/<new epoch>`, so that each stays; `audit/remove`.
     pub fn key(&self) -> String {
-        match (self.act, &self.after) {
-            (Act::AcceptGap, after) => {
-                format!("{AUDIT}accept-gap/{}", after.as_ref().map_or(0, |checkpoint| checkpoint.epoch))
-            }
-            (Act::Remove, _) => format!("{AUDIT}remove"),
+        let epoch = self.after.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
+        match self.act {
+            Act::AcceptGap => format!("{AUDIT}accept-gap/{epoch}"),
+            Act::Resync => format!("{AUDIT}resync/{epoch}"),
+            Act::Remove => format!("{AUDIT}remove"),
         }
     }
 

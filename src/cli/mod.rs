@@ -1,6 +1,7 @@
 //! One file a subcommand.
 
 mod accept_gap;
+mod bars;
 mod check;
 mod consent;
 #[macro_use]
@@ -10,8 +11,10 @@ mod grants;
 mod logging;
 mod pages;
 mod remove;
+mod resync;
 mod run;
 mod schemas;
+mod snapshot;
 mod status;
 
 use std::io::IsTerminal;
@@ -36,6 +39,7 @@ const AFTER_HELP: &str = concat!(
   walwright run                                 run all connectors; SIGHUP reads their files again
   walwright status --json                       where each connector stands, with the daemon up or down
   walwright explain slot-ahead                  what happened, what is safe, what to do
+  walwright snapshot oms --table public.orders  read the orders again, beside the stream
   walwright accept-gap oms --dry-run            what going on after a lost position would mean
 
 ",
@@ -84,8 +88,12 @@ enum Command {
     Status(status::Arguments),
     /// Print the SQL with which a DBA creates a connector's role and publication, and no right too many.
     Grants(grants::Arguments),
+    /// Read the rows of a table again while streaming goes on; pause, resume or cancel it; or show how far it is.
+    Snapshot(snapshot::Arguments),
     /// Go on after a halt that lost the position, with the gap recorded: nothing is sent that is gone.
     AcceptGap(accept_gap::Arguments),
+    /// Go on after a halt that lost the position, and read the rows of all tables again.
+    Resync(resync::Arguments),
     /// Drop a connector's slot and its state on Kafka; its publication and topics stay.
     Remove(remove::Arguments),
     /// Say what an error of a kind means: what is safe, and what to do.
@@ -108,6 +116,8 @@ impl Cli {
             Command::Check(arguments) => check::check(config, &arguments).map(|()| Exit::Done),
             Command::Status(arguments) => status::status(config, &arguments).map(|()| Exit::Done),
             Command::Grants(arguments) => grants::grants(config, &arguments).map(|()| Exit::Done),
+            Command::Snapshot(arguments) => snapshot::snapshot(config, &arguments).map(|()| Exit::Done),
+            Command::Resync(arguments) => resync::resync(config, &arguments),
             Command::AcceptGap(arguments) => accept_gap::accept_gap(config, &arguments),
             Command::Remove(arguments) => remove::remove(config, &arguments),
             Command::Explain(arguments) => {

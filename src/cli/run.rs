@@ -6,24 +6,29 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::bars::Bars;
 use super::{logging, runtime};
 use crate::admin::{Admin, Server};
 use crate::config::{self, Loaded, LogFormat};
 use crate::error::{Error, Kind, Result};
 use crate::faults;
-use crate::pipeline::Daemon;
+use crate::pipeline::{Daemon, Roster};
 
 /// How long a stop may take: what was received is committed, or aborted for the next start to read again.
 const GRACE: Duration = Duration::from_secs(25);
 
+/// How often the bars of snapshots move.
+const BARS_INTERVAL: Duration = Duration::from_millis(250);
+
 pub(super) fn run(config: &Path, format: Option<LogFormat>) -> Result<()> {
     let Loaded { process, connectors } = config::load_all(config)?;
-    logging::init(format.unwrap_or(process.log.format), process.log.level)?;
+    let bars = logging::init(format.unwrap_or(process.log.format), process.log.level)?;
     faults::check().map_err(|detail| Error::new(Kind::Configuration, detail))?;
     let runtime = runtime()?;
     let listen = process.admin.listen.clone();
     let daemon = Daemon::new(process, runtime.handle().clone())?;
-    let admin = Admin { metrics: daemon.metrics(), roster: daemon.roster() };
+    let roster = daemon.roster();
+    let admin = Admin { metrics: daemon.metrics(), roster: roster.clone() };
     let daemon = Arc::new(Mutex::new(daemon));
     runtime.block_on(async {
         let signals = Signals::listen()?;
@@ -35,6 +40,7 @@ pub(super) fn run(config: &Path, format: Option<LogFormat>) -> Result<()> {
                 let error = served.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
                 Err(Error::new(Kind::Bug, format!("the admin server failed: {error}")))
             }
+            () = draw(bars, roster) => Ok(()),
             name = signals.until_stop(&daemon, config) => {
                 tracing::info!(signal = name, "stopping");
                 Ok(())
@@ -45,6 +51,16 @@ pub(super) fn run(config: &Path, format: Option<LogFormat>) -> Result<()> {
     runtime.shutdown_timeout(Duration::from_secs(1));
     tracing::info!("stopped");
     stopped
+}
+
+/// Shows how far snapshots are, for as long as it is polled.
+async fn draw(bars: Option<Arc<Bars>>, roster: Roster) {
+    let Some(bars) = bars else { return std::future::pending().await };
+    let mut ticks = tokio::time::interval(BARS_INTERVAL);
+    loop {
+        ticks.tick().await;
+        roster.members().iter().for_each(|(name, member)| bars.show(name, &member.snapshots()));
+    }
 }
 
 fn locked(daemon: &Mutex<Daemon>) -> MutexGuard<'_, Daemon> {

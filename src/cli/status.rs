@@ -9,6 +9,7 @@ use super::{print_json, runtime};
 use crate::config;
 use crate::error::Result;
 use crate::pipeline::live::{self, Status, Trouble};
+use crate::snapshot::State;
 
 /// How to show it.
 #[derive(Debug, Args)]
@@ -39,6 +40,11 @@ pub(super) fn status(config: &Path, arguments: &Arguments) -> Result<()> {
             text(status.retained_bytes),
             status.slot.as_deref().unwrap_or("?")
         );
+        for snapshot in
+            status.snapshots.iter().filter(|snapshot| matches!(snapshot.state, State::Running | State::Paused))
+        {
+            println!("  snapshot of {}: {}, {} rows", snapshot.table, snapshot.state.name(), snapshot.rows);
+        }
         for Trouble { error, more, .. } in &status.errors {
             println!("  {error}\n    more: {more}");
         }

@@ -198,13 +198,18 @@ pub enum SnapshotMode {
 }
 
 impl Plan {
-    /// The tables whose rows are read.
-    pub fn tables_to_read(&self) -> Vec<TableName> {
+    /// The tables whose rows can be read: a rule on `read` names them.
+    pub fn readable_tables(&self) -> Vec<TableName> {
         let is_read =
             |table: &&TablePlan| self.events_of(&table.name).any(|(_, event)| event.fires_on(Operation::Read));
+        self.tables.iter().filter(is_read).map(|table| table.name.clone()).collect()
+    }
+
+    /// The tables whose rows are read without being asked for.
+    pub fn tables_to_read(&self) -> Vec<TableName> {
         match self.snapshot.mode {
             SnapshotMode::None => Vec::new(),
-            SnapshotMode::Initial => self.tables.iter().filter(is_read).map(|table| table.name.clone()).collect(),
+            SnapshotMode::Initial => self.readable_tables(),
         }
     }
 

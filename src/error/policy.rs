@@ -55,6 +55,9 @@ kinds! {
     /// Faults in files or environment that a person wrote.
     Configuration, "configuration", Halt, "mend the named lines and start again; `walwright check` shows the same list without starting";
 
+    /// The daemon did not take a command, or could not be asked.
+    CommandRefused, "command-refused", Halt, "do what the message says, then give the command again; nothing was changed";
+
     /// A file that a setting refers to is missing, empty, or holds something else.
     ReferenceUnreadable, "reference-unreadable", Retry, "check the named file (path, mount, permissions, content); it is read again at every attempt";
 
@@ -89,21 +92,21 @@ kinds! {
     /// The slot is held by another session.
     SlotHeld, "slot-held", Retry, "another session reads this slot; stop it if it should not, the connector takes over by itself when the slot is free";
     /// The slot is missing although a checkpoint exists.
-    SlotMissing, "slot-missing", Halt, "changes after the checkpoint may be missing; look at the gap with `walwright accept-gap --dry-run` and accept it; never recreate the slot by hand";
+    SlotMissing, "slot-missing", Halt, "changes after the checkpoint may be missing; look at the gap with `walwright accept-gap --dry-run` and accept it, or read the rows again with `walwright resync`; never recreate the slot by hand";
     /// The slot lost WAL that it needed, or was invalidated.
-    SlotLost, "slot-lost", Halt, "changes after the checkpoint are gone from the server; look at the gap with `walwright accept-gap --dry-run` and accept it";
+    SlotLost, "slot-lost", Halt, "changes after the checkpoint are gone from the server; look at the gap with `walwright accept-gap --dry-run` and accept it, or read the rows again with `walwright resync`";
     /// A slot of this name exists that this connector did not make.
     SlotForeign, "slot-foreign", Halt, "set adopt_slot = true in [source] to use it, choose another slot name, or drop it if nobody needs it";
     /// The slot is of another plugin, another database, or not logical.
     SlotMismatch, "slot-mismatch", Halt, "choose another slot name in [source], or drop the slot if nobody needs it";
     /// The slot stands ahead of the checkpoint.
-    SlotAhead, "slot-ahead", Halt, "someone moved the slot: the changes in the named gap were not published; look at it with `walwright accept-gap --dry-run` and accept it";
+    SlotAhead, "slot-ahead", Halt, "someone moved the slot: the changes in the named gap were not published; look at it with `walwright accept-gap --dry-run` and accept it, or read the rows again with `walwright resync`";
     /// The server's WAL ends before the checkpoint.
-    ServerBehind, "server-behind", Halt, "this server was restored or left behind by a failover: connect to the right server, or look at the gap with `walwright accept-gap --dry-run` and accept it";
+    ServerBehind, "server-behind", Halt, "this server was restored or left behind by a failover: connect to the right server, or look at the gap with `walwright accept-gap --dry-run` and accept it, or read the rows again with `walwright resync`";
     /// Another cluster than the one of the checkpoint.
-    SystemMismatch, "system-mismatch", Halt, "connect to the cluster that the checkpoint names; after pg_upgrade or a rebuild look at the gap with `walwright accept-gap --dry-run` and accept it";
+    SystemMismatch, "system-mismatch", Halt, "connect to the cluster that the checkpoint names; after pg_upgrade or a rebuild look at the gap with `walwright accept-gap --dry-run` and accept it, or read the rows again with `walwright resync`";
     /// The checkpoint does not lie on this server's timeline.
-    TimelineMismatch, "timeline-mismatch", Halt, "connect to the server that was promoted, or look at the gap with `walwright accept-gap --dry-run` and accept it";
+    TimelineMismatch, "timeline-mismatch", Halt, "connect to the server that was promoted, or look at the gap with `walwright accept-gap --dry-run` and accept it, or read the rows again with `walwright resync`";
 
     /// A value that its field cannot hold exactly.
     ValueOutOfRange, "value-out-of-range", Halt, "give the rule a contract whose field holds the value, then restart the connector; to mend the row changes nothing, its change is in the WAL as it was";

@@ -9,6 +9,7 @@ use super::health::{Health, Phase};
 use super::metrics::{ConnectorMetrics, Metrics};
 use super::ownership::Owner;
 use super::session::Silenced;
+use super::snapshot::{Commands, Progress};
 use super::task::Stop;
 use super::{session, start};
 use crate::checkpoint::store::draw_instance_id;
@@ -21,6 +22,8 @@ use crate::error::Result;
 pub(super) enum End {
     /// The stop was asked for, and all that was received is committed or will be read again.
     Stopped,
+    /// Something was asked for that a session begins with.
+    Again,
 }
 
 /// A connector of this daemon.
@@ -35,6 +38,9 @@ pub(super) struct Connector {
     /// Looked up once; the registry may be away later.
     pub(super) ids: Option<Ids>,
     pub(super) silenced: Silenced,
+    pub(super) commands: Commands,
+    /// Of snapshots.
+    pub(super) progress: Progress,
     /// The warnings about rules and tables that were logged last.
     warned: Vec<String>,
 }
@@ -59,6 +65,8 @@ impl Connector {
             owner,
             ids: None,
             silenced: Silenced::default(),
+            commands: Commands::default(),
+            progress: Progress::default(),
             warned: Vec::new(),
         })
     }

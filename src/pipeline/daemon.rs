@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use super::connector::Connector;
 use super::health::{Health, Phase};
 use super::metrics::{ConnectorMetrics, Metrics};
+use super::snapshot::{Answer, Command, Commands, Progress, TableProgress};
 use super::supervisor::supervise;
 use super::task::{Stopper, Task, stop_signal};
 use crate::config::{Loaded, Process};
@@ -22,6 +23,25 @@ pub struct Member {
     pub health: Health,
     /// Refreshed before a scrape.
     pub metrics: Arc<ConnectorMetrics>,
+    commands: Commands,
+    progress: Progress,
+}
+
+impl Member {
+    /// How far the snapshots of its tables are, as of its last start and since.
+    pub fn snapshots(&self) -> Vec<TableProgress> {
+        self.progress.read()
+    }
+
+    /// Has the connector do what is asked of its snapshots, and waits until it has begun. Err: why it cannot.
+    pub fn command(&self, command: Command) -> Answer {
+        let report = self.health.report();
+        if report.state != Phase::Streaming {
+            let cause = report.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+            return Err(format!("the connector is {}, not streaming{cause}", report.state.name()));
+        }
+        self.commands.give(command)
+    }
 }
 
 /// The connectors that run, by name: what the HTTP side sees of the daemon.
@@ -96,11 +116,14 @@ impl Daemon {
         let (stopper, stop) = stop_signal();
         let (process, handle) = (self.process.clone(), self.handle.clone());
         let mut connector = Connector::new(plan, source, process, handle, metrics.clone(), health.clone())?;
+        let (commands, progress) = (connector.commands.clone(), connector.progress.clone());
         let task = Task::spawn(&name, move || {
             supervise(&mut connector, &stop);
             Ok(())
         })?;
-        self.roster.with(|members| members.insert(name.clone(), Member { health: health.clone(), metrics }));
+        self.roster.with(|members| {
+            members.insert(name.clone(), Member { health: health.clone(), metrics, commands, progress })
+        });
         self.running.insert(name, Running { made_of, health, stopper, task });
         Ok(())
     }

@@ -1,16 +1,19 @@
-//! A position that is lost, and what it means to go on without it: `accept-gap`, the operator's way out of such a halt.
+//! A position that is lost, and what it means to go on without it: `accept-gap` and `resync`, the operator's ways out of
+//! such a halt. `resync` reads the rows of all tables again beside.
 //!
 //! What is accepted is shown first, then judged again behind the fence; only the same gap is accepted. The new checkpoint
 //! has the next epoch, so that what comes after it has ids of its own, whatever its LSNs are.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::recovery::{SourceFacts, World};
-use crate::checkpoint::audit::{Audit, Signature};
+use crate::checkpoint::audit::{Act, Audit, Signature};
 use crate::checkpoint::judge::usable;
 use crate::checkpoint::record::{CHECKPOINT, Checkpoint, INTENT, State, TAKEOVER};
 use crate::error::{Error, Kind, Result};
-use crate::model::Lsn;
+use crate::model::{Lsn, TableName};
+use crate::snapshot::{Entry, Snapshot};
 
 /// A halt that accepting a gap ends.
 #[derive(Debug)]
@@ -180,6 +183,39 @@ impl fmt::Display for Gap {
     }
 }
 
+/// How a gap is left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// What is gone is gone.
+    Accept,
+    /// The rows of these tables are read again, and published for those who fold them.
+    Resync {
+        /// Those that a rule on `read` names.
+        tables: Vec<TableName>,
+        /// When, microseconds since 1970.
+        asked_us: i64,
+    },
+}
+
+impl Way {
+    fn act(&self) -> Act {
+        match self {
+            Way::Accept => Act::AcceptGap,
+            Way::Resync { .. } => Act::Resync,
+        }
+    }
+
+    /// What was being read begins anew in any case: what was visible to its snapshots was so on another history.
+    fn progress(&self, state: &State) -> Result<Vec<Entry>> {
+        let records = state.progress.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        let mut snapshot = Snapshot::load(records, &BTreeMap::new(), Lsn(0), 0)?;
+        match self {
+            Way::Accept => snapshot.begin_anew(&[], 0),
+            Way::Resync { tables, asked_us } => snapshot.begin_anew(tables, *asked_us),
+        }
+    }
+}
+
 /// The gap as it shows without a fence.
 pub(super) fn look<W: World>(world: &mut W) -> Result<Option<Gap>> {
     let state = world.read_stable()?;
@@ -191,7 +227,7 @@ pub(super) fn look<W: World>(world: &mut W) -> Result<Option<Gap>> {
 
 /// Accepts the gap behind the fence, in one transaction with its record, and returns the new checkpoint. None: what was
 /// to be accepted has changed meanwhile, nothing was done.
-pub(super) fn accept<W: World>(world: &mut W, gap: &Gap, signed: Signature) -> Result<Option<Checkpoint>> {
+pub(super) fn accept<W: World>(world: &mut W, gap: &Gap, way: &Way, signed: Signature) -> Result<Option<Checkpoint>> {
     let mut source = world.open_source()?;
     let mut fenced = world.fence()?;
     let state = world.read_fenced()?;
@@ -213,10 +249,14 @@ pub(super) fn accept<W: World>(world: &mut W, gap: &Gap, signed: Signature) -> R
             created.ok_or_else(|| Error::new(Kind::Bug, "the creation of the slot was stopped"))?
         }
     };
-    let after = gap.after(slot);
-    let audit = Audit::accept_gap(signed, gap.halt.to_string(), gap.before.clone(), after.clone());
+    let progress = way.progress(&state)?;
+    let mut after = gap.after(slot);
+    after.unseen = (!progress.is_empty()).then(BTreeMap::new);
+    let audit = Audit::accept_gap(signed, way.act(), gap.halt.to_string(), gap.before.clone(), after.clone());
     let (key, checkpoint, audit) = (audit.key(), after.to_json()?, audit.to_json()?);
-    world.write(&mut fenced, &[(CHECKPOINT, Some(&checkpoint)), (&key, Some(&audit)), (INTENT, None)])?;
+    let mut records = vec![(CHECKPOINT, Some(checkpoint.as_slice())), (&key, Some(&audit)), (INTENT, None)];
+    records.extend(progress.iter().map(|entry| (entry.key.as_str(), entry.value.as_deref())));
+    world.write(&mut fenced, &records)?;
     Ok(Some(after))
 }
 

@@ -1,5 +1,6 @@
 //! A connector against the world without running it: what `check --live` and `status` show. Changes nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,8 +18,9 @@ use crate::config::Process;
 use crate::connector::{Plan, SourceSection};
 use crate::error::{Error, Result};
 use crate::kafka::Admin;
-use crate::model::Lsn;
+use crate::model::{Lsn, TableName};
 use crate::publish::topics as output;
+use crate::snapshot::{self, Snapshot};
 use crate::source::{Sql, preflight};
 
 /// No step against a server takes longer.
@@ -147,8 +149,23 @@ pub struct Status {
     pub lag_bytes: Option<u64>,
     /// WAL bytes that the server keeps for the slot.
     pub retained_bytes: Option<u64>,
+    /// Of each table that is, or was, read.
+    pub snapshots: Vec<SnapshotStatus>,
     /// What could not be asked.
     pub errors: Vec<Trouble>,
+}
+
+/// How far the snapshot of a table is.
+#[derive(Debug, Serialize)]
+pub struct SnapshotStatus {
+    /// `schema.table`
+    pub table: String,
+    /// Running, paused, done or cancelled.
+    pub state: snapshot::State,
+    /// For a table without subscribers, or beside the stream.
+    pub variant: snapshot::Variant,
+    /// Rows published.
+    pub rows: u64,
 }
 
 /// An error as `status` tells it.
@@ -190,6 +207,7 @@ pub fn status(process: &Process, plan: &Plan, source: &SourceSection, handle: &H
     let next_lsn = state.checkpoint.as_ref().map(|checkpoint| checkpoint.next_lsn);
     let flush_lsn = server.map(|server| server.flush_lsn);
     let held = slot.as_ref().and_then(Option::as_ref);
+    let snapshots = snapshots(&state).map_err(&mut keep).unwrap_or_default();
     Status {
         connector: plan.name.clone(),
         next_lsn,
@@ -204,8 +222,19 @@ pub fn status(process: &Process, plan: &Plan, source: &SourceSection, handle: &H
         flush_lsn,
         lag_bytes: flush_lsn.zip(next_lsn).map(|(end, next)| end.bytes_since(next)),
         retained_bytes: held.and_then(|slot| slot.retained_bytes),
+        snapshots,
         errors,
     }
+}
+
+fn snapshots(state: &State) -> Result<Vec<SnapshotStatus>> {
+    let records = state.progress.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+    let core = Snapshot::load(records, &BTreeMap::new(), Lsn(0), 0)?;
+    let of = |(number, name): (usize, &TableName)| {
+        let (state, variant) = (core.state(number)?, core.request(number)?.variant);
+        Some(SnapshotStatus { table: name.to_string(), state, variant, rows: core.rows(number) })
+    };
+    Ok(core.names().filter_map(of).collect())
 }
 
 fn checkpoint(process: &Process, plan: &Plan) -> Result<State> {

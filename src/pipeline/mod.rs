@@ -49,3 +49,4 @@ pub use health::{Health, Phase, Report};
 pub use metrics::{ConnectorMetrics, METRICS, Metric, MetricKind, Metrics};
 pub use operator::{Accepted, Operator};
 pub use removal::Removal;
+pub use snapshot::{Answer, Command, TableProgress};

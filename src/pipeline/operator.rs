@@ -1,19 +1,19 @@
-//! A person's acts on a connector that is not running: accepted gaps and removals.
+//! A person's acts on a connector that is not running: accepted gaps, resynchronizations and removals.
 
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
 use super::connector::Connector;
-use super::gap::{self, Gap};
+use super::gap::{self, Gap, Way};
 use super::removal::{self, Removal};
-use super::start::Attempt;
+use super::start::{Attempt, now_us};
 use super::task::{Stop, Stopper, stop_signal};
 use crate::checkpoint::audit::Signature;
 use crate::config::Process;
 use crate::connector;
 use crate::error::{At, Result};
-use crate::model::Lsn;
+use crate::model::{Lsn, TableName};
 
 /// Where a connector goes on.
 #[allow(missing_docs, reason = "the names say it")]
@@ -48,7 +48,22 @@ impl Operator {
 
     /// Accepts it; None: it has changed meanwhile, and nothing was done.
     pub fn accept(&mut self, gap: &Gap, signed: Signature) -> Result<Option<Accepted>> {
-        let accepted = self.on(|attempt, _| gap::accept(attempt, gap, signed))?;
+        self.leave(gap, &Way::Accept, signed)
+    }
+
+    /// The tables that a resynchronization reads.
+    pub fn tables_to_resync(&self) -> Vec<TableName> {
+        self.connector.plan.readable_tables()
+    }
+
+    /// Accepts it, and has the rows of all tables read again; None: it has changed meanwhile, and nothing was done.
+    pub fn resync(&mut self, gap: &Gap, signed: Signature) -> Result<Option<Accepted>> {
+        let way = Way::Resync { tables: self.tables_to_resync(), asked_us: now_us() };
+        self.leave(gap, &way, signed)
+    }
+
+    fn leave(&mut self, gap: &Gap, way: &Way, signed: Signature) -> Result<Option<Accepted>> {
+        let accepted = self.on(|attempt, _| gap::accept(attempt, gap, way, signed))?;
         Ok(accepted.map(|checkpoint| Accepted { epoch: checkpoint.epoch, next_lsn: checkpoint.next_lsn }))
     }
 

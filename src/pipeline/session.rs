@@ -12,7 +12,7 @@ use super::connector::End;
 use super::inflight::Inflight;
 use super::lane::KafkaLane;
 use super::monitor::Monitor;
-use super::snapshot::{Worker, WorkerSettings};
+use super::snapshot::{Commands, Worker, WorkerSettings};
 use super::task::{Stop, Stopper, Task, stop_signal};
 use super::unit::Unit;
 use crate::error::{Error, Kind, Result};
@@ -41,6 +41,8 @@ pub(super) struct Session {
     pub(super) silenced: Silenced,
     /// Those who read rows that exist already.
     pub(super) workers: Vec<WorkerSettings>,
+    /// What the next session is to begin with.
+    pub(super) commands: Commands,
 }
 
 /// The large transaction inside which the source fell silent last, by its commit LSN. Where it does so again, the server
@@ -58,7 +60,8 @@ impl Silenced {
 
 /// Runs until the stop, or until one of its parts fails.
 pub(super) fn run(session: Session, stop: &Stop) -> Result<End> {
-    let Session { stream, assembler, units, committer, lane, inflight, mut monitor, silenced, workers } = session;
+    let Session { stream, assembler, units, committer, lane, inflight, mut monitor, silenced, workers, commands } =
+        session;
     let (ended, any_ended) = bounded(2);
     let (intake_stopper, intake) = stop_signal();
     let (reading_stopper, reading_stop) = stop_signal();
@@ -79,13 +82,17 @@ pub(super) fn run(session: Session, stop: &Stop) -> Result<End> {
     };
     let read = |(number, worker)| read(number, worker, reading_stop.clone(), told.clone());
     let reading = workers.into_iter().enumerate().map(read).collect::<Result<Vec<_>>>()?;
-    let watched = watch(&mut monitor, &stream, &any_ended, stop);
-    let stopped = stop.is_set();
+    let watched = watch(&mut monitor, &stream, &any_ended, &commands, stop);
+    let (watched, ended_by) = match watched {
+        Ok(ended_by) => (Ok(()), ended_by),
+        Err(error) => (Err(error), None),
+    };
+    let ended_by = if stop.is_set() { Some(End::Stopped) } else { ended_by };
     // First of all: nobody may wait for a thread that waits for an answer.
     drop(reading_stopper);
-    let ended = end(stream, intake_stopper, assembling, committing, watched, stopped);
+    let ended = end(stream, intake_stopper, assembling, committing, watched, ended_by);
     let read: Result<()> = reading.into_iter().map(Task::join).fold(Ok(()), Result::and);
-    if stopped { ended } else { read.and(ended) }
+    if ended_by.is_some() { ended } else { read.and(ended) }
 }
 
 /// A worker's thread. Its end is the session's only if it is an error.
@@ -101,13 +108,20 @@ fn read(number: usize, settings: WorkerSettings, stop: Stop, ended: Sender<()>) 
     })
 }
 
-/// Waits for the stop or the first end, and lets the monitor look at once and now and then.
-fn watch(monitor: &mut Monitor, stream: &Stream, any_ended: &Receiver<()>, stop: &Stop) -> Result<()> {
+/// Waits for what ends the session, and lets the monitor look at once and now and then. None: one of its threads has ended.
+fn watch(
+    monitor: &mut Monitor,
+    stream: &Stream,
+    any_ended: &Receiver<()>,
+    commands: &Commands,
+    stop: &Stop,
+) -> Result<Option<End>> {
     monitor.look(stream)?;
     loop {
         select! {
-            recv(any_ended) -> _ => return Ok(()),
-            recv(stop.channel()) -> _ => return Ok(()),
+            recv(any_ended) -> _ => return Ok(None),
+            recv(stop.channel()) -> _ => return Ok(Some(End::Stopped)),
+            recv(commands.woken()) -> _ => return Ok(Some(End::Again)),
             default(MONITOR_INTERVAL) => monitor.look(stream)?,
         }
     }
@@ -120,7 +134,7 @@ fn end(
     assembling: Task<()>,
     committing: Task<()>,
     watched: Result<()>,
-    stopped: bool,
+    ended_by: Option<End>,
 ) -> Result<End> {
     drop(intake);
     faults::pass(Failpoint::DrainBegun);
@@ -129,8 +143,8 @@ fn end(
     faults::pass(Failpoint::DrainCommitted);
     let closed = Arc::into_inner(stream).map_or(Ok(()), |stream| stream.stop(None));
     watched.and(committed)?;
-    if stopped {
-        return closed.map(|()| End::Stopped);
+    if let Some(end) = ended_by {
+        return closed.map(|()| end);
     }
     assembled?;
     Err(stream_ended(closed))

@@ -70,7 +70,7 @@ pub(super) fn start(connector: &mut Connector, stop: &Stop) -> Result<Option<Ses
 
 /// Microseconds since 1970.
 #[allow(clippy::disallowed_methods, reason = "when something was asked for is said to people")]
-fn now_us() -> i64 {
+pub(super) fn now_us() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
@@ -253,6 +253,7 @@ impl<'a> Attempt<'a> {
             stream,
             inflight,
             silenced: connector.silenced.clone(),
+            commands: connector.commands.clone(),
         })
     }
 }
@@ -265,8 +266,9 @@ fn readers(
     sql: &Arc<Sql>,
     source: &SourceSettings,
 ) -> Result<(Option<Gate>, Vec<WorkerSettings>)> {
-    let (plan, handle, tables) = (&connector.plan, &connector.handle, connector.plan.tables_to_read());
-    if tables.is_empty() && progress.is_empty() {
+    let (plan, handle) = (&connector.plan, &connector.handle);
+    let commands = connector.commands.take();
+    if plan.readable_tables().is_empty() && progress.is_empty() && commands.is_empty() {
         return Ok((None, Vec::new()));
     }
     let (asks, asked) = bounded(plan.snapshot.workers);
@@ -274,7 +276,9 @@ fn readers(
         handle: handle.clone(),
         sql: sql.clone(),
         asks: asked,
-        tables,
+        plan: plan.clone(),
+        commands,
+        report: connector.progress.clone(),
         progress,
         unseen: checkpoint.unseen.clone().unwrap_or_default(),
         next_lsn: checkpoint.next_lsn,
@@ -285,5 +289,6 @@ fn readers(
     let rows_per_second = plan.snapshot.rows_per_second.map(|limit| limit.div_ceil(plan.snapshot.workers as u64));
     let (handle, source) = (handle.clone(), source.clone());
     let worker = WorkerSettings { handle, source, asks, gate: gate.alive(), rows_per_second };
-    Ok((Some(gate), vec![worker; plan.snapshot.workers]))
+    let workers = if gate.is_idle() { 0 } else { plan.snapshot.workers };
+    Ok((Some(gate), vec![worker; workers]))
 }

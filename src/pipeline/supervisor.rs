@@ -26,6 +26,7 @@ pub(super) fn supervise(connector: &mut Connector, stop: &Stop) {
         let (begun, commits) = (Instant::now(), connector.metrics().commits());
         let error = match guarded(|| connector.attempt(stop)) {
             Ok(End::Stopped) => break,
+            Ok(End::Again) => continue,
             Err(error) => error.at(At::connector(connector.name())),
         };
         connector.metrics().unknown();

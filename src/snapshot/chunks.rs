@@ -29,6 +29,7 @@ impl Snapshot {
                 filter: table.request.filter.clone(),
                 lower: range.lower.clone(),
                 upper: range.upper.clone(),
+                identity: table.identity.clone(),
             });
         }
         None

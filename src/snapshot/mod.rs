@@ -59,6 +59,13 @@ pub struct RangeId {
     pub(super) ordinal: u64,
 }
 
+impl RangeId {
+    /// The number of its table.
+    pub fn table(&self) -> usize {
+        self.table
+    }
+}
+
 /// Where a key lies, as Postgres said when it was given the bounds of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
@@ -90,6 +97,8 @@ pub struct Chunk {
     pub lower: Option<Bound>,
     /// Exclusive; None: to the last key.
     pub upper: Option<Bound>,
+    /// The key's columns, of which the bounds are; None: nobody has looked yet.
+    pub identity: Option<Vec<String>>,
 }
 
 /// What becomes of a snapshot that a worker has taken.

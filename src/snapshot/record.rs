@@ -46,6 +46,21 @@ pub enum State {
     Cancelled,
 }
 
+impl State {
+    /// All, in the order of a snapshot's life.
+    pub const ALL: [State; 4] = [State::Running, State::Paused, State::Done, State::Cancelled];
+
+    /// As records and metrics spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Running => "running",
+            State::Paused => "paused",
+            State::Done => "done",
+            State::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// A snapshot as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
@@ -73,6 +88,9 @@ pub(super) struct TableRecord {
     pub(super) x0: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) filenode: Option<u32>,
+    /// The columns of its key, with their types: ranges are bounded by them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) identity: Option<Vec<String>>,
     pub(super) rows: u64,
 }
 
@@ -203,13 +221,14 @@ mod tests {
             state: State::Running,
             x0: Some(1 << 33),
             filenode: None,
+            identity: Some(vec!["id bigint".to_owned()]),
             rows: 7,
         };
         let written = entry("public.orders", None, &table).unwrap();
         assert_eq!(written.key, "progress/public.orders");
         assert_eq!(
             text(&written),
-            r#"{"version":1,"schema":"public","table":"orders","variant":"backfill","where":"placed_at > '2026-01-01'","asked_us":5,"state":"running","x0":8589934592,"rows":7}"#
+            r#"{"version":1,"schema":"public","table":"orders","variant":"backfill","where":"placed_at > '2026-01-01'","asked_us":5,"state":"running","x0":8589934592,"identity":["id bigint"],"rows":7}"#
         );
         assert_eq!(
             parse(&written.key, written.value.as_deref().unwrap()).unwrap(),

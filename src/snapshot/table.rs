@@ -20,6 +20,8 @@ pub(super) struct Table {
     /// The storage as the stream knows it: every truncate that a snapshot of this storage sees has been delivered, or no
     /// range is read whose snapshot does not see it.
     pub(super) filenode: Option<u32>,
+    /// The columns of its key, by which ranges are bounded; None: not known yet.
+    pub(super) identity: Option<Vec<String>>,
     /// As on Kafka.
     written: (State, Option<u32>),
     /// Rows published, once there are no ranges any more.
@@ -41,6 +43,7 @@ impl Table {
             state: State::Running,
             x0: None,
             filenode: None,
+            identity: None,
             written: (State::Running, None),
             total: 0,
             chain: range::whole(),
@@ -56,6 +59,7 @@ impl Table {
             state: record.state,
             x0: record.x0,
             filenode: record.filenode,
+            identity: record.identity,
             written: (record.state, record.filenode),
             total: record.rows,
             chain,
@@ -79,6 +83,7 @@ impl Table {
             state: self.state,
             x0: self.x0,
             filenode: self.filenode,
+            identity: self.identity.clone(),
             rows: self.rows(),
         };
         record::entry(&self.key, None, &record)
@@ -131,7 +136,13 @@ impl Table {
     }
 
     /// One half of a change, to a key that lies here. `horizon` sees what every later snapshot will.
-    pub(super) fn judge(&mut self, place: Place, xid: u64, key: &[u8], horizon: Option<&PgSnapshot>) -> Verdict {
+    pub(super) fn judge(
+        &mut self,
+        place: Place,
+        xid: u64,
+        key: Option<&[u8]>,
+        horizon: Option<&PgSnapshot>,
+    ) -> Verdict {
         if self.chain.is_empty() {
             return Verdict::Publish;
         }
@@ -156,7 +167,7 @@ impl Table {
                 Verdict::Hold(id)
             }
             (Phase::Reading(reading), Variant::Backfill) => {
-                if !reading.snapshot.sees(xid) {
+                if let Some(key) = key.filter(|_| !reading.snapshot.sees(xid)) {
                     reading.leave_out(key);
                 }
                 note();
@@ -173,7 +184,7 @@ impl Table {
         let ordinals: Vec<u64> = self.chain.keys().copied().collect();
         for ordinal in ordinals {
             let place = Place { range: RangeId { table, ordinal }, version: self.version };
-            match self.judge(place, xid, &[], horizon) {
+            match self.judge(place, xid, None, horizon) {
                 Verdict::Hold(id) => return Verdict::Hold(id),
                 Verdict::Publish => verdict = Verdict::Publish,
                 Verdict::Covered | Verdict::Locate => {}

@@ -137,6 +137,18 @@ impl Snapshot {
         Ok(vec![table.record()?])
     }
 
+    /// The columns of the table's key, once they are known.
+    pub fn identity(&self, table: usize) -> Option<&[String]> {
+        self.get(table)?.identity.as_deref()
+    }
+
+    /// Notes the columns of the table's key: where they change, it must begin anew (`restart_table`).
+    pub fn set_identity(&mut self, table: usize, identity: Vec<String>) -> Result<Vec<Entry>> {
+        let Some(table) = self.get_mut(table) else { return Ok(Vec::new()) };
+        table.identity = Some(identity);
+        Ok(vec![table.record()?])
+    }
+
     /// Hands out no more chunks of the table. What is being read is finished; the stream goes on as before.
     pub fn pause(&mut self, table: usize) -> Result<Vec<Entry>> {
         self.switch(table, State::Running, State::Paused)
@@ -185,6 +197,24 @@ impl Snapshot {
         Ok((number, entries))
     }
 
+    /// Begins every table anew of which something is read or remembered, or that is in `all`: the server is another one,
+    /// or has another history, than that which was read.
+    pub fn begin_anew(&mut self, all: &[TableName], asked_us: i64) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        let read: Vec<usize> = self.names().map(|(number, _)| number).filter(|number| self.judges(*number)).collect();
+        for number in read {
+            entries.extend(self.restart_table(number)?.1);
+        }
+        for name in all {
+            if let Some(number) = self.table(name) {
+                entries.extend(self.drop_table(number));
+            }
+            let request = Request { variant: Variant::Backfill, filter: None, asked_us };
+            entries.extend(self.ask(name.clone(), request)?.1);
+        }
+        Ok(entries)
+    }
+
     // What the stream asks.
 
     /// Whether the stream need not ask anything, but for `advance`.
@@ -212,7 +242,8 @@ impl Snapshot {
 
     /// What to do with a change of the transaction at a key that lies here, or with the half of a key change. `key` is any
     /// spelling of the key that the worker's rows share; only a backfill looks at it.
-    pub fn judge(&mut self, place: Place, key: &[u8]) -> Verdict {
+    /// None: no row that was there before can have it.
+    pub fn judge(&mut self, place: Place, key: Option<&[u8]>) -> Verdict {
         let Snapshot { tables, horizon, xid, .. } = self;
         let Some(Some(table)) = tables.get_mut(place.range.table) else { return Verdict::Publish };
         table.judge(place, *xid, key, horizon.as_deref())

@@ -150,6 +150,30 @@ impl ChunkTable {
         self.key.iter().map(|column| column.name.as_str())
     }
 
+    /// What ranges of keys depend on: the key's columns with their types and collations, in its order.
+    pub fn identity(&self) -> Vec<String> {
+        self.key.iter().map(|column| format!("{} {}{}", column.name, column.kind, column.collate)).collect()
+    }
+
+    /// The number of rows that the planner expects, of those for which `filter` holds.
+    pub async fn estimate(&self, sql: &Sql, filter: Option<&str>) -> Result<Option<u64>> {
+        let conditions: Vec<String> = filter.into_iter().map(|filter| format!("({filter}\n)")).collect();
+        let query = format!("EXPLAIN (FORMAT JSON) SELECT FROM {}{}", self.from, where_all(&conditions));
+        let rows = sql.rows(&query, &[]).await.map_err(|error| at(error, self))?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let plan: serde_json::Value = column(row, 0)?;
+        Ok(plan.pointer("/0/Plan/Plan Rows").and_then(serde_json::Value::as_u64))
+    }
+
+    /// Whether `filter` is a condition, and nothing more than that: it is understood by itself and in parentheses.
+    pub async fn check_filter(&self, sql: &Sql, filter: &str) -> Result<()> {
+        for condition in [format!("{filter}\n"), format!("({filter}\n)")] {
+            let query = format!("SELECT FROM {} WHERE {condition}", self.from);
+            sql.parse(&query).await.map_err(|error| at(error, self))?;
+        }
+        Ok(())
+    }
+
     fn key_list(&self) -> String {
         self.key_names().map(escape_identifier).collect::<Vec<_>>().join(", ")
     }
@@ -190,7 +214,7 @@ impl ChunkTable {
         let list: Vec<String> = self.columns.iter().map(column).chain(self.key_texts()).chain([xmin]).collect();
         let mut conditions = self.range(lower, upper);
         let filters = [self.filter.as_deref(), filter];
-        conditions.extend(filters.into_iter().flatten().map(|filter| format!("({filter})")));
+        conditions.extend(filters.into_iter().flatten().map(|filter| format!("({filter}\n)")));
         format!(
             "COPY (SELECT {} FROM {}{}) TO STDOUT (FORMAT binary)",
             list.join(", "),
@@ -379,6 +403,12 @@ impl ChunkReader {
         let filenode = filenode.and_then(|filenode| u32::try_from(filenode).ok()).unwrap_or(0);
         let (snapshot, taken_us, definition) = (column(row, 0)?, column(row, 2)?, column(row, 3)?);
         Ok(ChunkSnapshot { snapshot, filenode, definition, taken_us })
+    }
+
+    /// A snapshot, to read nothing with: `xmin:xmax:xip,..`.
+    pub async fn current_snapshot(&self) -> Result<String> {
+        let rows = self.sql.prepared("SELECT pg_current_snapshot()::text", &[]).await?;
+        rows.first().map_or_else(|| Ok(String::new()), |row| column(row, 0))
     }
 
     /// The end of the WAL, asked before the rows are read: what they show was written before it.

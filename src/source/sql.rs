@@ -124,6 +124,11 @@ impl Sql {
         }
     }
 
+    /// Has the server parse a statement, which is not run.
+    pub(super) async fn parse(&self, statement: &str) -> Result<()> {
+        self.in_time(self.client.prepare(statement)).await.map(drop)
+    }
+
     /// Runs statements that answer nothing.
     pub(super) async fn run(&self, statements: &str) -> Result<()> {
         Ok(self.client.batch_execute(statements).await?)

@@ -10,7 +10,7 @@ use crate::support::sql::Sql;
 use crate::support::{Result, poll};
 
 /// A shop with so many orders, of which each is announced as an event, be it read or inserted.
-fn shop(name: &str, orders: i64) -> Result<Scene> {
+pub(super) fn shop(name: &str, orders: i64) -> Result<Scene> {
     let scene = Scene::new(name)?;
     scene.connector("mode = \"none\"", "mode = \"initial\"")?;
     scene.connector("on = [\"insert\"]", "on = [\"insert\", \"update\", \"rekey\", \"read\"]")?;
@@ -23,7 +23,7 @@ fn shop(name: &str, orders: i64) -> Result<Scene> {
 }
 
 /// The topic folded by key is the table.
-fn same(scene: &Scene) -> Result<()> {
+pub(super) fn same(scene: &Scene) -> Result<()> {
     let mut folded = BTreeMap::new();
     for seen in scene.read_all("orders")? {
         if seen.value.is_none() {
@@ -41,7 +41,7 @@ fn same(scene: &Scene) -> Result<()> {
 }
 
 /// All that was there and all that was committed is on Kafka.
-fn caught_up(scene: &Scene) -> Result<()> {
+pub(super) fn caught_up(scene: &Scene) -> Result<()> {
     let end: Lsn = scene.sql()?.value::<String>("SELECT pg_current_wal_flush_lsn()::text")?.parse()?;
     let reached = poll(WITHIN, || {
         let checkpoint = scene.state()?.checkpoint;
@@ -51,7 +51,7 @@ fn caught_up(scene: &Scene) -> Result<()> {
 }
 
 /// What `body` gives, while each of the sessions runs what `write` makes of its seed, again and again.
-fn while_written<T>(
+pub(super) fn while_written<T>(
     scene: &Scene,
     seeds: &[i64],
     write: impl Fn(&mut i64) -> String + Sync,

@@ -11,7 +11,7 @@ use crate::pipeline::emit::Origin;
 use crate::pipeline::programs::TablePrograms;
 use crate::pipeline::snapshot::{Ask, Gate, Halves};
 use crate::pipeline::unit::{Tally, Unit, UnitKind};
-use crate::snapshot::{LeftOut, RangeId};
+use crate::snapshot::{RangeId, Variant};
 
 /// What the assembler knows of tables that are read.
 #[derive(Default)]
@@ -62,9 +62,12 @@ impl Assembler {
         while let Some(range) = self.gating.gate.as_mut().and_then(Gate::ready) {
             self.publish_chunk(range, sink)?;
         }
+        if self.gating.gate.as_mut().is_some_and(Gate::hurries) {
+            let none = Tally::new(self.done.events.len());
+            self.leave(Unit::new(UnitKind::Chunk, Batch::default(), none, None), sink)?;
+        }
         if self.gating.gate.as_ref().is_some_and(Gate::is_over) {
             self.gating = Gating::default();
-            tracing::info!("all rows that existed are published");
         }
         Ok(())
     }
@@ -131,20 +134,24 @@ impl Assembler {
     fn publish_chunk(&mut self, range: RangeId, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
         self.flush(sink)?;
         let Some(gate) = &mut self.gating.gate else { return Ok(()) };
-        let read = gate.take(range)?;
+        let Some(read) = gate.take(range)? else { return Ok(()) };
         let table = read.rows.relation.name.clone();
         let position = self.read_position();
         self.compile(&read.rows.relation)?;
         let (mut batch, mut tally) = (Batch::default(), Tally::new(self.done.events.len()));
         let mut rows = CopyRows::new(&read.rows.bytes, &read.rows.slots)?;
-        let mut count = 0;
+        let (mut count, mut spelling) = (0, Vec::new());
+        let capture = match read.variant {
+            Variant::Initial => Capture::Snapshot,
+            Variant::Backfill => Capture::Backfill,
+        };
         let programs = self.gating.programs.iter().find(|programs| programs.relation.name == table);
         let Some(programs) = programs else { return Err(Error::new(Kind::Bug, "a chunk of no known table")) };
         while let Some(row) = rows.next_row().map_err(|error| error.at(At::table(table.clone())))? {
-            if matches!(read.left_out, LeftOut::Every) {
+            if read.leaves_out(row, &mut spelling) {
                 continue;
             }
-            let origin = Origin::Read { row, key: read.rows.key_begins, capture: Capture::Snapshot };
+            let origin = Origin::Read { row, key: read.rows.key_begins, capture };
             let position = Position { r: self.gating.reads, ..position };
             let place = Place { position, origin, time_us: read.rows.taken_us };
             let change = Change { operation: Operation::Read, old: None, new: Some(row) };

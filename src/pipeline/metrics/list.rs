@@ -89,6 +89,16 @@ metrics! {
         "WAL bytes that the server keeps for the slot. Sampled every 5 s.";
     SLOT_STATUS: Gauge "walwright_slot_wal_status" ["connector", "status"]
         "1 for the slot's wal_status in pg_replication_slots (reserved, extended, unreserved, lost), 0 for the others.";
+    SNAPSHOT_STATE: Gauge "walwright_snapshot_state" ["connector", "table", "state"]
+        "1 for the state that the table's snapshot is in (running, paused, done, cancelled), 0 for the others.";
+    SNAPSHOT_ROWS: Gauge "walwright_snapshot_rows" ["connector", "table"]
+        "Rows that the table's snapshot has published.";
+    SNAPSHOT_EXPECTED_ROWS: Gauge "walwright_snapshot_expected_rows" ["connector", "table"]
+        "Rows that the server's planner expects of the table's snapshot; 0 where nothing is read.";
+    SNAPSHOT_CHUNKS: Gauge "walwright_snapshot_chunks" ["connector", "table"]
+        "Chunks of the table that were published since the connector's last start.";
+    SNAPSHOT_SECONDS_LEFT: Gauge "walwright_snapshot_seconds_left" ["connector", "table"]
+        "Seconds that the table's snapshot still takes at its rate so far; 0 where nothing is read, or nothing is known.";
     UNNAMED_COLUMNS: Gauge "walwright_unnamed_columns" ["connector", "table"]
         "Columns of a table that no rule uses and unpublished does not name: they are not published.";
 }

@@ -14,10 +14,12 @@ use prometheus::{
 
 pub use self::list::{METRICS, Metric, MetricKind};
 use super::health::{Phase, Report};
+use super::snapshot::TableProgress;
 use super::unit::{FilterRule, Tally};
 use crate::connector::Plan;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Lsn, PG_EPOCH_UNIX_MICROS};
+use crate::snapshot::State;
 
 /// All metrics of a daemon.
 pub struct Metrics {
@@ -43,6 +45,16 @@ pub struct Metrics {
     retained_wal: IntGaugeVec,
     wal_status: IntGaugeVec,
     unnamed_columns: IntGaugeVec,
+    snapshots: SnapshotMetrics,
+}
+
+/// Of each table that is, or was, read.
+struct SnapshotMetrics {
+    state: IntGaugeVec,
+    rows: IntGaugeVec,
+    expected_rows: IntGaugeVec,
+    chunks: IntGaugeVec,
+    seconds_left: GaugeVec,
 }
 
 /// One connector's handles.
@@ -150,6 +162,13 @@ impl Metrics {
             retained_wal: new.gauge(list::SLOT_RETAINED)?,
             wal_status: new.gauge(list::SLOT_STATUS)?,
             unnamed_columns: new.gauge(list::UNNAMED_COLUMNS)?,
+            snapshots: SnapshotMetrics {
+                state: new.gauge(list::SNAPSHOT_STATE)?,
+                rows: new.gauge(list::SNAPSHOT_ROWS)?,
+                expected_rows: new.gauge(list::SNAPSHOT_EXPECTED_ROWS)?,
+                chunks: new.gauge(list::SNAPSHOT_CHUNKS)?,
+                seconds_left: new.real_gauge(list::SNAPSHOT_SECONDS_LEFT)?,
+            },
             registry,
         })
     }
@@ -194,6 +213,22 @@ impl Metrics {
             self.state.with_label_values(&[connector, phase.name()]).set(i64::from(phase == report.state));
         }
         self.ready.with_label_values(&[connector]).set(i64::from(report.ready));
+    }
+
+    /// Sets how far a connector's snapshots are.
+    pub fn snapshots(&self, connector: &str, tables: &[TableProgress]) {
+        let SnapshotMetrics { state, rows, expected_rows, chunks, seconds_left } = &self.snapshots;
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        for table in tables {
+            let name = table.table.as_str();
+            for other in State::ALL {
+                state.with_label_values(&[connector, name, other.name()]).set(i64::from(other == table.state));
+            }
+            rows.with_label_values(&[connector, name]).set(number(table.rows));
+            expected_rows.with_label_values(&[connector, name]).set(number(table.estimated_rows.unwrap_or(0)));
+            chunks.with_label_values(&[connector, name]).set(number(table.chunks));
+            seconds_left.with_label_values(&[connector, name]).set(table.seconds_left.unwrap_or(0.0));
+        }
     }
 
     /// The exposition, Prometheus' text format 0.0.4, without what is left of connectors that run no more.

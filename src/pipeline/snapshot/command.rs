@@ -9,8 +9,6 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::{Deserialize, Serialize};
 
-use crate::model::TableName;
-
 /// How long a command waits for the connector to take it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -43,19 +41,8 @@ pub enum Command {
     },
 }
 
-impl Command {
-    /// The table that it names.
-    pub fn table(&self) -> Option<TableName> {
-        let (Command::Pause { table } | Command::Resume { table } | Command::Cancel { table }) = self else {
-            let Command::Snapshot { table, .. } = self else { return None };
-            return TableName::parse(table);
-        };
-        table.as_deref().and_then(TableName::parse)
-    }
-}
-
 /// What became of a command: the tables that it was done to, or why it was not.
-pub(in crate::pipeline) type Answer = Result<Vec<TableName>, String>;
+pub type Answer = Result<Vec<String>, String>;
 
 /// A command on its way to the connector.
 pub(in crate::pipeline) struct Asked {

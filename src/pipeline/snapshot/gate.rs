@@ -7,24 +7,33 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use tokio::runtime::Handle;
 
-use super::{Ask, ChunkRows, Next};
+use super::{Answer, Ask, Asked, ChunkRows, Command, Next, Progress, TableProgress};
+use crate::connector::{Plan, SnapshotMode};
 use crate::decode::{Decoder, Message};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Disposition, Error, Kind, Result};
 use crate::model::{Datum, Lsn, Relation, Row, TableName};
 use crate::pipeline::unit::Pending;
-use crate::snapshot::{Bounds, Entry, LeftOut, Place, RangeId, Request, Snapshot, Variant, Verdict, Wait};
+use crate::snapshot::{
+    Bounds, Entry, LeftOut, Offer, Place, RangeId, Request, Snapshot, State, Variant, Verdict, Wait,
+};
 use crate::source::{ChunkTable, Keys, Sql, catalog};
 
 /// The longest that the stream pauses for a range which no snapshot can read.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often the unseen transactions of what is paused are looked through.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a gate begins with.
 pub(in crate::pipeline) struct GateSettings {
     pub(in crate::pipeline) handle: Handle,
     pub(in crate::pipeline) sql: Arc<Sql>,
     pub(in crate::pipeline) asks: Receiver<Ask>,
-    /// The tables whose rows are to be read, once each.
-    pub(in crate::pipeline) tables: Vec<TableName>,
+    /// What the connector file says of tables.
+    pub(in crate::pipeline) plan: Arc<Plan>,
+    pub(in crate::pipeline) commands: Vec<Asked>,
+    /// Where to say how far things are.
+    pub(in crate::pipeline) report: Progress,
     pub(in crate::pipeline) progress: BTreeMap<String, Vec<u8>>,
     pub(in crate::pipeline) unseen: BTreeMap<String, Vec<u64>>,
     pub(in crate::pipeline) next_lsn: Lsn,
@@ -67,6 +76,7 @@ struct Gated {
     number: usize,
     /// The key's columns in the stream's rows.
     key: Vec<usize>,
+    identity: Vec<String>,
     table: ChunkTable,
 }
 
@@ -88,8 +98,23 @@ struct Half {
 /// A chunk that was read.
 pub(in crate::pipeline) struct Read {
     pub(in crate::pipeline) rows: ChunkRows,
-    pub(in crate::pipeline) left_out: LeftOut,
+    pub(in crate::pipeline) variant: Variant,
+    left_out: LeftOut,
     _published: Sender<()>,
+}
+
+impl Read {
+    /// Whether the row is not published, since what the stream says of its key is newer.
+    pub(in crate::pipeline) fn leaves_out(&self, row: Row<'_>, spelling: &mut Vec<u8>) -> bool {
+        match (&self.left_out, &self.rows.key) {
+            (LeftOut::Every, _) => true,
+            (LeftOut::Keys(keys), Some(columns)) if !keys.is_empty() => {
+                spell(&key_of(row, columns, None), spelling);
+                keys.contains(spelling.as_slice())
+            }
+            (LeftOut::Keys(_), _) => false,
+        }
+    }
 }
 
 /// The state of one session's reading.
@@ -105,7 +130,11 @@ pub(in crate::pipeline) struct Gate {
     spelling: Vec<u8>,
     rows: BTreeMap<RangeId, (ChunkRows, Sender<()>)>,
     progress: Vec<Entry>,
+    /// Records that say what was asked for do not wait for the stream.
+    hurry: bool,
+    report: Progress,
     paused_until: Option<Instant>,
+    pruned: Instant,
     alive: Arc<()>,
 }
 
@@ -115,24 +144,11 @@ impl Gate {
         Arc::downgrade(&self.alive)
     }
 
-    /// None: nothing is read, and nothing was that a change could still be part of.
+    /// None: nothing is read, and nothing was that a change could still be part of, and nothing is to be noted.
     pub(in crate::pipeline) fn open(settings: GateSettings) -> Result<Option<Gate>> {
         let records = settings.progress.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
-        let mut core = Snapshot::load(records, &settings.unseen, settings.next_lsn, settings.xid)?;
-        let mut progress = Vec::new();
-        // What the connector file names no longer is not read any further.
-        let named = |name: &TableName| settings.tables.contains(name);
-        let left: Vec<usize> = core.names().filter(|(_, name)| !named(name)).map(|(number, _)| number).collect();
-        for number in left {
-            progress.extend(core.cancel(number)?);
-        }
-        for name in settings.tables {
-            if core.table(&name).is_none() {
-                let request = Request { variant: Variant::Initial, filter: None, asked_us: settings.now_us };
-                progress.extend(core.ask(name, request)?.1);
-            }
-        }
-        let gate = Gate {
+        let core = Snapshot::load(records, &settings.unseen, settings.next_lsn, settings.xid)?;
+        let mut gate = Gate {
             core,
             handle: settings.handle,
             sql: settings.sql,
@@ -141,16 +157,59 @@ impl Gate {
             located: VecDeque::new(),
             spelling: Vec::new(),
             rows: BTreeMap::new(),
-            progress,
+            progress: Vec::new(),
+            hurry: false,
+            report: settings.report,
             paused_until: None,
+            pruned: Instant::now(),
             alive: Arc::new(()),
         };
-        Ok((!gate.core.is_idle()).then_some(gate))
+        gate.follow(&settings.plan, settings.now_us)?;
+        let mut answers = Vec::new();
+        for Asked { command, answer } in settings.commands {
+            answers.push((answer, gate.command(command, &settings.plan, settings.now_us)?));
+        }
+        gate.hurry = !gate.progress.is_empty();
+        gate.begin_report();
+        for (answer, answered) in answers {
+            // Whoever asked may have gone.
+            drop(answer.send(answered));
+        }
+        let is_needed = !gate.core.is_idle() || !gate.progress.is_empty();
+        Ok(is_needed.then_some(gate))
+    }
+
+    /// Begins what the connector file names anew, and leaves what it names no longer.
+    fn follow(&mut self, plan: &Plan, now_us: i64) -> Result<()> {
+        let readable = plan.readable_tables();
+        let left: Vec<(usize, TableName)> = self.core.names().map(|(number, name)| (number, name.clone())).collect();
+        for (number, name) in left.into_iter().filter(|(_, name)| !readable.contains(name)) {
+            // Of a table that is still published the stream must end as exactly as a snapshot that is cancelled.
+            let is_published = plan.events_of(&name).next().is_some() || plan.tombstones_of(&name).next().is_some();
+            if is_published && self.core.judges(number) {
+                self.progress.extend(self.core.cancel(number)?);
+            } else {
+                self.progress.extend(self.core.drop_table(number));
+            }
+        }
+        for name in readable.into_iter().filter(|name| self.core.table(name).is_none()).collect::<Vec<_>>() {
+            let request = Request { variant: Variant::Initial, filter: None, asked_us: now_us };
+            let (number, asked) = self.core.ask(name, request)?;
+            // It streams from here on: later its rows are to be read on demand, as a backfill, only.
+            let is_read = plan.snapshot.mode == SnapshotMode::Initial;
+            self.progress.extend(if is_read { asked } else { self.core.cancel(number)? });
+        }
+        Ok(())
     }
 
     /// Nothing is left to judge: the gate can go, with its workers.
     pub(in crate::pipeline) fn is_over(&self) -> bool {
         self.core.is_idle() && self.progress.is_empty()
+    }
+
+    /// Nothing is read, nor remembered of what was.
+    pub(in crate::pipeline) fn is_idle(&self) -> bool {
+        self.core.is_idle()
     }
 
     pub(in crate::pipeline) fn asks(&self) -> &Receiver<Ask> {
@@ -188,13 +247,42 @@ impl Gate {
         let Some(number) = self.core.table(&relation.name).filter(|number| self.core.judges(*number)) else {
             return Ok(());
         };
-        let table = self.handle.block_on(async {
-            let found = catalog::table_named(&self.sql, &relation.name).await?;
-            ChunkTable::of(&self.sql, &found, None, None).await
-        })?;
+        let table = self.table(&relation.name)?;
+        let identity = table.identity();
+        let number = self.identify(number, identity.clone())?;
         let key = table.key_names().filter_map(|name| relation.column(name)).collect();
-        self.gated[index] = Some(Gated { number, key, table });
+        self.gated[index] = Some(Gated { number, key, identity, table });
         Ok(())
+    }
+
+    fn table(&self, name: &TableName) -> Result<ChunkTable> {
+        self.handle.block_on(async {
+            let found = catalog::table_named(&self.sql, name).await?;
+            ChunkTable::of(&self.sql, &found, None, None).await
+        })
+    }
+
+    /// The table's number: another one from here on where its key is another than that by which it was read so far.
+    fn identify(&mut self, number: usize, identity: Vec<String>) -> Result<usize> {
+        let mut number = number;
+        match self.core.identity(number) {
+            Some(known) if *known == *identity => return Ok(number),
+            Some(known) => {
+                let (before, now) = (known.join(", "), identity.join(", "));
+                tracing::warn!(before, now, "a table's key has changed while its rows are read: it begins anew");
+                let (anew, entries) = self.core.restart_table(number)?;
+                self.progress.extend(entries);
+                self.gated
+                    .iter_mut()
+                    .flatten()
+                    .filter(|gated| gated.number == number)
+                    .for_each(|gated| gated.number = anew);
+                number = anew;
+            }
+            None => {}
+        }
+        self.progress.extend(self.core.set_identity(number, identity)?);
+        Ok(number)
     }
 
     // Where keys lie.
@@ -238,8 +326,11 @@ impl Gate {
         for relation in relations {
             let Some(gated) = self.gated.get(relation).and_then(Option::as_ref) else { continue };
             let Bounds { version, ranges } = self.core.bounds(gated.number);
-            let bounds: Vec<&Vec<String>> =
-                ranges.iter().skip(1).filter_map(|(_, lower)| Some(&lower.as_ref()?.0)).collect();
+            // Changes by another key than that by which the table is read now are from before it was changed, behind a
+            // lock: every snapshot by the new one sees them, so any range will do.
+            let is_same = self.core.identity(gated.number).is_none_or(|identity| *identity == *gated.identity);
+            let lower = ranges.iter().skip(1).filter_map(|(_, lower)| Some(&lower.as_ref()?.0));
+            let bounds: Vec<&Vec<String>> = lower.filter(|_| is_same).collect();
             let mut keys = Keys::new(gated.key.len());
             let of_relation = self.located.iter_mut().skip(from).filter(|located| located.relation == relation);
             let mut halves: Vec<&mut Half> = of_relation
@@ -271,10 +362,18 @@ impl Gate {
             let Some(Located { halves, .. }) = self.located.front_mut() else {
                 return Err(Error::new(Kind::Bug, "a change whose key was not looked up"));
             };
+            let number = self.gated.get(relation).and_then(Option::as_ref).map(|gated| gated.number);
+            // No row that exists can be one that is inserted, where they have no key.
+            let is_new = body.first() == Some(&b'I');
             let mut moved = false;
             for half in halves.iter_mut().flatten().filter(|half| half.published.is_none()) {
                 spell(&half.key, &mut self.spelling);
-                let judged = half.place.map_or(Verdict::Publish, |place| self.core.judge(place, &self.spelling));
+                let key = Some(self.spelling.as_slice()).filter(|key| !(is_new && key.is_empty()));
+                let judged = match half.place {
+                    None => Verdict::Publish,
+                    Some(place) if number != Some(place.range.table()) => Verdict::Locate,
+                    Some(place) => self.core.judge(place, key),
+                };
                 match judged {
                     Verdict::Covered => half.published = Some(false),
                     Verdict::Publish => half.published = Some(true),
@@ -320,13 +419,14 @@ impl Gate {
             Ask::Next(reply) => drop(reply.send(self.next())),
             Ask::Split { range, upper, reply } => drop(reply.send(self.core.split(range, upper))),
             Ask::X0 { table, xid } => self.progress.extend(self.core.set_x0(table, xid)?),
-            Ask::Offer { range, snapshot, filenode, reply } => {
-                let offer = self.core.offer(range, snapshot, filenode);
-                if offer == crate::snapshot::Offer::Accepted {
-                    self.paused_until = None;
-                }
+            Ask::Offer { range, snapshot, filenode, identity, reply } => {
+                let is_table = self.identify(range.table(), identity)? == range.table();
+                let offer = if is_table { self.core.offer(range, snapshot, filenode) } else { Offer::Discard };
+                self.note_offer(range, &offer);
                 drop(reply.send(offer));
             }
+            Ask::Identity { range, identity } => drop(self.identify(range.table(), identity)?),
+            Ask::Prune(snapshot) => self.core.prune(snapshot),
             Ask::Pause => self.paused_until = Some(Instant::now() + PAUSE),
             Ask::Rows { range, lsn, rows, published } => {
                 self.core.read(range, lsn);
@@ -337,7 +437,18 @@ impl Gate {
                 self.rows.remove(&range);
                 self.core.failed(range);
             }
+            Ask::GiveUp(range, error) => self.give_up(range, &error)?,
         }
+        Ok(())
+    }
+
+    /// A backfill ends where a person must act first.
+    fn give_up(&mut self, range: RangeId, error: &Error) -> Result<()> {
+        tracing::error!(error = %error.chain(), remedy = error.remedy(), more = error.more(), "snapshot cancelled");
+        self.core.failed(range);
+        self.progress.extend(self.core.cancel(range.table())?);
+        self.hurry = true;
+        self.note_state(range.table(), Some(error.to_string()));
         Ok(())
     }
 
@@ -346,7 +457,15 @@ impl Gate {
         if !without.is_empty() {
             return Next::TakeX0(without);
         }
-        self.core.next_chunk().map_or(Next::Wait, Next::Read)
+        if let Some(chunk) = self.core.next_chunk() {
+            return Next::Read(chunk);
+        }
+        // What is paused learns of more and more transactions; those that every snapshot sees need not be kept.
+        if self.pruned.elapsed() >= PRUNE_INTERVAL && !self.core.unseen().is_empty() {
+            self.pruned = Instant::now();
+            return Next::Prune;
+        }
+        Next::Wait
     }
 
     /// A chunk that can be published now.
@@ -365,18 +484,148 @@ impl Gate {
         self.core.wait(range) != Wait::Discard
     }
 
-    /// Takes the rows of a chunk that is ready: it counts as published, with so many rows, in the unit that carries them.
-    pub(in crate::pipeline) fn take(&mut self, range: RangeId) -> Result<Read> {
+    /// Takes the rows of a chunk that is ready, for `publish`. None: it must be read again, since a change may be one of any
+    /// of its rows.
+    pub(in crate::pipeline) fn take(&mut self, range: RangeId) -> Result<Option<Read>> {
         let gone = || Error::new(Kind::Bug, "a chunk without rows was to be published");
         let (rows, published) = self.rows.remove(&range).ok_or_else(gone)?;
         let left_out = self.core.left_out(range).cloned().unwrap_or(LeftOut::Every);
-        Ok(Read { rows, left_out, _published: published })
+        let is_unclear = matches!(&left_out, LeftOut::Keys(keys) if !keys.is_empty()) && rows.key.is_none();
+        if is_unclear {
+            self.core.failed(range);
+            return Ok(None);
+        }
+        let variant = self.core.request(range.table()).map_or(Variant::Initial, |request| request.variant);
+        Ok(Some(Read { rows, variant, left_out, _published: published }))
     }
 
     /// The rows of the range are in the unit that leaves next.
     pub(in crate::pipeline) fn publish(&mut self, range: RangeId, rows: u64) -> Result<()> {
         self.progress.extend(self.core.publish(range, rows)?);
+        let number = range.table();
+        if let Some((name, state)) = self.name(number).zip(self.core.state(number)) {
+            let rows = self.core.rows(number);
+            self.report.note(&name, |table| {
+                (table.rows, table.state, table.waits_for) = (rows, state, None);
+                table.chunks += 1;
+            });
+            if state == State::Done {
+                tracing::info!(table = %name, rows, "snapshot done");
+            }
+        }
         Ok(())
+    }
+
+    /// Whether what is to be noted should leave now.
+    pub(in crate::pipeline) fn hurries(&mut self) -> bool {
+        std::mem::take(&mut self.hurry) && !self.progress.is_empty()
+    }
+
+    // What people ask and hear.
+
+    fn command(&mut self, command: Command, plan: &Plan, now_us: i64) -> Result<Answer> {
+        match command {
+            Command::Snapshot { table, filter } => self.backfill(&table, filter, plan, now_us),
+            Command::Pause { table } => self.each(table, &[State::Running], Snapshot::pause, "no snapshot is running"),
+            Command::Resume { table } => self.each(table, &[State::Paused], Snapshot::resume, "no snapshot is paused"),
+            Command::Cancel { table } => {
+                self.each(table, &[State::Running, State::Paused], Snapshot::cancel, "no snapshot is running or paused")
+            }
+        }
+    }
+
+    fn backfill(&mut self, table: &str, filter: Option<String>, plan: &Plan, asked_us: i64) -> Result<Answer> {
+        let Some(name) = plan.readable_tables().into_iter().find(|name| name.to_string() == table) else {
+            return Ok(Err(format!(
+                "no rule of the connector fires on \"read\" of {table}: nothing would be published"
+            )));
+        };
+        if self.core.table(&name).is_some_and(|number| self.core.judges(number)) {
+            let state = "a snapshot of it is under way, or was until just now";
+            return Ok(Err(format!("{table}: {state}; cancel it, or wait for its end")));
+        }
+        let found = self.table(&name);
+        let checked = found.and_then(|found| match &filter {
+            Some(filter) => self.handle.block_on(found.check_filter(&self.sql, filter)),
+            None => Ok(()),
+        });
+        match checked {
+            Err(error) if error.disposition() == Disposition::Retry => return Err(error),
+            Err(error) => return Ok(Err(error.to_string())),
+            Ok(()) => {}
+        }
+        let request = Request { variant: Variant::Backfill, filter, asked_us };
+        self.progress.extend(self.core.ask(name, request)?.1);
+        Ok(Ok(vec![table.to_owned()]))
+    }
+
+    fn each(
+        &mut self,
+        table: Option<String>,
+        from: &[State],
+        act: impl Fn(&mut Snapshot, usize) -> Result<Vec<Entry>>,
+        none: &str,
+    ) -> Result<Answer> {
+        let named = |name: &TableName| table.as_ref().is_none_or(|table| name.to_string() == *table);
+        let is_in = |number| self.core.state(number).is_some_and(|state| from.contains(&state));
+        let found = self.core.names().filter(|(number, name)| is_in(*number) && named(name));
+        let found: Vec<(usize, String)> = found.map(|(number, name)| (number, name.to_string())).collect();
+        if found.is_empty() {
+            return Ok(Err(table.map_or_else(|| none.to_owned(), |table| format!("{none} of {table}"))));
+        }
+        for (number, _) in &found {
+            self.progress.extend(act(&mut self.core, *number)?);
+        }
+        Ok(Ok(found.into_iter().map(|(_, name)| name).collect()))
+    }
+
+    fn begin_report(&self) {
+        let tables = self.core.names().filter_map(|(number, name)| {
+            let (request, state) = (self.core.request(number)?, self.core.state(number)?);
+            let is_open = matches!(state, State::Running | State::Paused);
+            let estimate = || -> Result<Option<u64>> {
+                let table = self.table(name)?;
+                self.handle.block_on(table.estimate(&self.sql, request.filter.as_deref()))
+            };
+            Some(TableProgress {
+                table: name.to_string(),
+                state,
+                variant: request.variant,
+                filter: request.filter.clone(),
+                asked_us: request.asked_us,
+                rows: self.core.rows(number),
+                // What keeps from asking will be told by those who read.
+                estimated_rows: is_open.then(|| estimate().ok().flatten()).flatten(),
+                chunks: 0,
+                rows_per_second: None,
+                seconds_left: None,
+                waits_for: None,
+            })
+        });
+        self.report.begin(tables.collect());
+    }
+
+    fn note_offer(&mut self, range: RangeId, offer: &Offer) {
+        let waits_for = match offer {
+            Offer::Accepted => {
+                self.paused_until = None;
+                None
+            }
+            Offer::NotYet { oldest, .. } => Some(format!("transaction {oldest}, which began before it, to end")),
+            Offer::Unseen(xids) => Some(format!("transactions {xids:?}, which are committed, to become visible")),
+            Offer::Stale | Offer::NoX0 | Offer::Discard => return,
+        };
+        self.note_state(range.table(), waits_for);
+    }
+
+    fn note_state(&self, number: usize, waits_for: Option<String>) {
+        if let Some((name, state)) = self.name(number).zip(self.core.state(number)) {
+            self.report.note(&name, |table| (table.state, table.waits_for) = (state, waits_for));
+        }
+    }
+
+    fn name(&self, number: usize) -> Option<TableName> {
+        self.core.names().find(|(other, _)| *other == number).map(|(_, name)| name.clone())
     }
 }
 

@@ -5,16 +5,23 @@
 //!  SQL, COPY    <-answer--    ^ which range a key lies in, whether a change is covered, published, or waits for a chunk
 //! ```
 
+mod command;
 mod gate;
+mod progress;
 mod worker;
 
+pub use command::{Answer, Command};
+pub(super) use command::{Asked, Commands};
 pub(super) use gate::{Gate, GateSettings, Halves};
+pub(super) use progress::Progress;
+pub use progress::TableProgress;
 pub(super) use worker::{Worker, WorkerSettings};
 
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use crate::error::Error;
 use crate::model::{Lsn, Relation, SlotKind};
 use crate::snapshot::{Bound, Chunk, Offer, PgSnapshot, RangeId};
 
@@ -26,8 +33,12 @@ pub(super) enum Ask {
     Split { range: RangeId, upper: Bound, reply: Sender<Option<Bound>> },
     /// X0 of a table: the xid of a transaction that began after its snapshot was asked for, and has ended.
     X0 { table: usize, xid: u64 },
-    /// A snapshot that was taken for the range.
-    Offer { range: RangeId, snapshot: PgSnapshot, filenode: u32, reply: Sender<Offer> },
+    /// A snapshot that was taken for the range, and the columns of the table's key as it sees them.
+    Offer { range: RangeId, snapshot: PgSnapshot, filenode: u32, identity: Vec<String>, reply: Sender<Offer> },
+    /// The columns of a table's key, which are not those of the range that was to be read.
+    Identity { range: RangeId, identity: Vec<String> },
+    /// A fresh snapshot, while nothing is read.
+    Prune(PgSnapshot),
     /// No snapshot sees what the stream has left to this range: the stream is to pause for a moment.
     Pause,
     /// The rows of the range; what the sender is dropped with is published, or thrown away.
@@ -36,6 +47,8 @@ pub(super) enum Ask {
     Flushed(Lsn),
     /// The range cannot be read for now.
     Failed(RangeId),
+    /// A backfill's range cannot be read before a person has mended what keeps from it.
+    GiveUp(RangeId, Error),
 }
 
 /// What a worker is to do.
@@ -43,6 +56,8 @@ pub(super) enum Next {
     Read(Chunk),
     /// X0 is missing for these tables.
     TakeX0(Vec<usize>),
+    /// A fresh snapshot is wanted.
+    Prune,
     /// Nothing for now.
     Wait,
 }
@@ -56,6 +71,8 @@ pub(super) struct ChunkRows {
     pub(super) slots: Vec<SlotKind>,
     /// The published columns, behind which the key's stand as text.
     pub(super) key_begins: usize,
+    /// Where the key's columns stand among the published ones; None: not all of them are published, or there is no key.
+    pub(super) key: Option<Vec<usize>>,
     /// When the snapshot was taken, microseconds since 2000-01-01.
     pub(super) taken_us: i64,
 }

@@ -11,7 +11,7 @@ use super::{Ask, ChunkRows, Next};
 use crate::error::{At, Disposition, Error, Kind, Result};
 use crate::model::{Lsn, Relation, TableName};
 use crate::pipeline::task::Stop;
-use crate::snapshot::{Bound, Chunk, Offer, PgSnapshot, RangeId};
+use crate::snapshot::{Bound, Chunk, Offer, PgSnapshot, RangeId, Variant};
 use crate::source::preflight::{self, PublishedTable};
 use crate::source::{ChunkReader, ChunkSnapshot, ChunkTable, SourceSettings, catalog};
 
@@ -106,15 +106,33 @@ impl Worker {
                     }
                     continue;
                 }
+                Some(Next::Prune) => {
+                    let snapshot = parsed(&self.block_on(reader.current_snapshot())?)?;
+                    drop(self.settings.asks.send(Ask::Prune(snapshot)));
+                    continue;
+                }
                 Some(Next::Wait) if self.stop.wait(PAUSE) => return Ok(()),
                 Some(Next::Wait) => continue,
             };
-            let (range, table) = (chunk.range, chunk.table.clone());
-            let read = self.read(&reader, &published, chunk);
-            if !matches!(read, Ok(Step::Published)) {
-                drop(self.settings.asks.send(Ask::Failed(range)));
+            let (range, table, variant) = (chunk.range, chunk.table.clone(), chunk.variant);
+            let is_filtered = chunk.filter.is_some();
+            let read = self.read(&reader, &published, chunk).map_err(|error| {
+                // In a session that may only read, a condition that writes is refused as a server that is read-only would.
+                let writes = is_filtered && error.kind() == Kind::PostgresNotReady;
+                let error = if writes { Error::new(Kind::CommandRefused, error.to_string()) } else { error };
+                error.at(At::table(table))
+            });
+            match read {
+                Ok(Step::Published) => {}
+                // The stream needs nothing of a backfill, and goes on without it.
+                Err(error) if variant == Variant::Backfill && error.disposition() == Disposition::Halt => {
+                    drop(self.settings.asks.send(Ask::GiveUp(range, error)));
+                    self.block_on(reader.end())?;
+                    continue;
+                }
+                _ => drop(self.settings.asks.send(Ask::Failed(range))),
             }
-            match read.map_err(|error| error.at(At::table(table)))? {
+            match read? {
                 Step::Published => {}
                 Step::Later(pause) if self.stop.wait(pause) => return Ok(()),
                 Step::Later(_) => {}
@@ -155,6 +173,15 @@ impl Worker {
         }
         let Some(Shape { table, .. }) = self.shapes.get(&chunk.table) else { return Ok(Step::Later(Duration::ZERO)) };
         let table = table.clone();
+        let identity = table.identity();
+        if chunk.identity.as_ref().is_some_and(|known| *known != identity) {
+            if !is_fresh {
+                self.shapes.remove(&chunk.table);
+                return Ok(Step::Later(Duration::ZERO));
+            }
+            drop(self.settings.asks.send(Ask::Identity { range: chunk.range, identity }));
+            return Ok(Step::Later(Duration::ZERO));
+        }
         let lower = chunk.lower.as_ref().map(|bound| bound.0.clone());
         let mut pace = Duration::ZERO;
         if table.has_key() {
@@ -225,9 +252,11 @@ impl Worker {
             reader.end().await?;
             Ok((lsn, bytes, took))
         })?;
+        let key = table.key_names().map(|name| relation.column(name)).collect::<Option<Vec<usize>>>();
+        let key = key.filter(|columns| !columns.is_empty());
         let (relation, slots, key_begins) = (relation.clone(), table.slots(), table.key_begins());
         self.adapt(took, bytes.len());
-        Ok(Some((lsn, ChunkRows { relation, bytes, slots, key_begins, taken_us })))
+        Ok(Some((lsn, ChunkRows { relation, bytes, slots, key_begins, key, taken_us })))
     }
 
     /// A table without a key cannot be read in parts.
@@ -254,10 +283,8 @@ impl Worker {
         let mut tries = 0;
         loop {
             let taken = self.block_on(reader.begin(table))?;
-            let snapshot: PgSnapshot =
-                taken.snapshot.parse().map_err(|_| Error::new(Kind::Protocol, "a snapshot that is none"))?;
-            let filenode = taken.filenode;
-            let offer = self.ask(|reply| Ask::Offer { range, snapshot, filenode, reply });
+            let (snapshot, filenode, identity) = (parsed(&taken.snapshot)?, taken.filenode, table.identity());
+            let offer = self.ask(|reply| Ask::Offer { range, snapshot, filenode, identity, reply });
             if offer == Some(Offer::Accepted) {
                 return Ok(Taken::Accepted(taken));
             }
@@ -337,6 +364,10 @@ impl Worker {
         let by_time = scaled(CHUNK_TIME.as_secs_f64() / took.as_secs_f64().max(0.001)).clamp(ROWS_MIN.min(most), most);
         self.rows = scaled(CHUNK_BYTES as f64 / bytes.max(1) as f64).min(by_time).max(1);
     }
+}
+
+fn parsed(snapshot: &str) -> Result<PgSnapshot> {
+    snapshot.parse().map_err(|_| Error::new(Kind::Protocol, "a snapshot that is none"))
 }
 
 #[derive(PartialEq, Eq)]

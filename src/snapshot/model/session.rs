@@ -64,7 +64,8 @@ impl World {
         for key in 0..KEYS {
             let Some(row) = op.effect(key, value(transaction, self.delivered)) else { continue };
             let place = self.locate(key);
-            let verdict = place.map_or(Verdict::Publish, |place| self.core.judge(place, bound(key).0[0].as_bytes()));
+            let verdict =
+                place.map_or(Verdict::Publish, |place| self.core.judge(place, Some(bound(key).0[0].as_bytes())));
             match self.flawed(scope, verdict, place) {
                 Verdict::Covered => {}
                 Verdict::Publish => events.push((key as u8, Event::Changed { transaction: number, row })),

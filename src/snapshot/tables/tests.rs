@@ -71,7 +71,7 @@ fn read(snapshot: &mut Snapshot, upper: Option<&str>, xmax: u64, lsn: u64) -> Ra
 fn judge(snapshot: &mut Snapshot, xid: u32, range: RangeId) -> Verdict {
     snapshot.begin(xid);
     let version = snapshot.bounds(range.table).version;
-    snapshot.judge(Place { range, version }, KEY)
+    snapshot.judge(Place { range, version }, Some(KEY))
 }
 
 #[test]
@@ -151,17 +151,17 @@ fn a_place_is_valid_until_its_range_is_split() {
     let chunk = snapshot.next_chunk().unwrap();
     snapshot.split(chunk.range, bound("m")).unwrap();
     snapshot.begin(20);
-    assert_eq!(snapshot.judge(Place { range: whole, version: before.version }, KEY), Verdict::Locate);
+    assert_eq!(snapshot.judge(Place { range: whole, version: before.version }, Some(KEY)), Verdict::Locate);
     let after = snapshot.bounds(0);
     assert_eq!(after.ranges.iter().map(|(_, lower)| lower.clone()).collect::<Vec<_>>(), [None, Some(bound("m"))]);
     let rest = Place { range: after.ranges[1].0, version: after.version };
-    assert_eq!(snapshot.judge(rest, KEY), Verdict::Covered);
+    assert_eq!(snapshot.judge(rest, Some(KEY)), Verdict::Covered);
     let next = snapshot.next_chunk().unwrap();
     assert_eq!(next.range, rest.range, "the next worker goes on before the first is done");
     snapshot.split(next.range, bound("s")).unwrap();
     let first = Place { range: whole, version: after.version };
-    assert_eq!(snapshot.judge(first, KEY), Verdict::Covered, "another range was split");
-    assert_eq!(snapshot.judge(rest, KEY), Verdict::Locate);
+    assert_eq!(snapshot.judge(first, Some(KEY)), Verdict::Covered, "another range was split");
+    assert_eq!(snapshot.judge(rest, Some(KEY)), Verdict::Locate);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_backfill_that_leaves_out_too_much_reads_again() {
     snapshot.begin(20);
     for key in 0..200_000_u32 {
         let place = Place { range, version: 0 };
-        assert_eq!(snapshot.judge(place, &key.to_be_bytes()), Verdict::Publish);
+        assert_eq!(snapshot.judge(place, Some(&key.to_be_bytes())), Verdict::Publish);
     }
     assert_eq!(snapshot.wait(range), Wait::Discard);
     assert!(snapshot.publish(range, 0).is_err());
