@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use indicatif::{HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::pipeline::TableProgress;
-use crate::snapshot::State;
+use crate::pipeline::{SnapshotState as State, TableProgress};
 
 /// On standard error; nothing where that is no terminal.
 #[derive(Default)]

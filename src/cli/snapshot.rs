@@ -10,8 +10,7 @@ use super::bars::Bars;
 use super::{named, print_json};
 use crate::config;
 use crate::error::{At, Error, Kind, Result};
-use crate::pipeline::{Command, TableProgress};
-use crate::snapshot::State;
+use crate::pipeline::{Command, SnapshotState as State, TableProgress};
 
 /// How long the daemon may take to answer: a command waits until the connector has taken it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);

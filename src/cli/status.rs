@@ -8,8 +8,8 @@ use clap::Args;
 use super::{print_json, runtime};
 use crate::config;
 use crate::error::Result;
+use crate::pipeline::SnapshotState as State;
 use crate::pipeline::live::{self, Status, Trouble};
-use crate::snapshot::State;
 
 /// How to show it.
 #[derive(Debug, Args)]

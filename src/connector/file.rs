@@ -147,12 +147,18 @@ fn read_snapshot(mut section: Section<'_>) -> Option<SnapshotPlan> {
     let modes = [("none", SnapshotMode::None), ("initial", SnapshotMode::Initial)];
     let mode = section.get("mode").map(|entry| entry.choice(&modes));
     let workers = section.get("workers").map(|entry| entry.integer(&(1..=16)));
-    let rows = section.get("rows_per_second").map(|entry| entry.integer(&(1..=1_000_000_000)));
+    let mut limit = |key, most| -> Result<Option<u64>, ()> {
+        let given = section.get(key).map(|entry| entry.integer(&(1..=most)));
+        given.map(|limit| limit.and_then(|limit| u64::try_from(limit).ok()).ok_or(())).transpose()
+    };
+    let rows_per_second = limit("rows_per_second", 1_000_000_000);
+    let bytes_per_second = limit("bytes_per_second", 1_000_000_000_000);
     section.report_unknown();
     Some(SnapshotPlan {
         mode: mode.unwrap_or(Some(SnapshotMode::Initial))?,
         workers: usize::try_from(workers.unwrap_or(Some(2))?).ok()?,
-        rows_per_second: rows.map(|rows| rows.and_then(|rows| u64::try_from(rows).ok()).ok_or(())).transpose().ok()?,
+        rows_per_second: rows_per_second.ok()?,
+        bytes_per_second: bytes_per_second.ok()?,
     })
 }
 

@@ -186,6 +186,8 @@ pub struct SnapshotPlan {
     pub workers: usize,
     /// The most that all of them together read in a second; None: as fast as they can.
     pub rows_per_second: Option<u64>,
+    /// The same in bytes, as COPY writes them.
+    pub bytes_per_second: Option<u64>,
 }
 
 /// Which rows are read.

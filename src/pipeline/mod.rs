@@ -42,6 +42,7 @@ mod task;
 mod topics;
 mod unit;
 
+pub use crate::snapshot::State as SnapshotState;
 pub use daemon::{Daemon, Member, Roster};
 pub use gap::Gap;
 pub use grants::grants;

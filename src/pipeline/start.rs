@@ -286,9 +286,11 @@ fn readers(
         xid: handle.block_on(next_xid(sql))?,
     })?;
     let Some(gate) = gate else { return Ok((None, Vec::new())) };
-    let rows_per_second = plan.snapshot.rows_per_second.map(|limit| limit.div_ceil(plan.snapshot.workers as u64));
+    let share = |limit: u64| limit.div_ceil(plan.snapshot.workers as u64);
+    let rows_per_second = plan.snapshot.rows_per_second.map(share);
+    let bytes_per_second = plan.snapshot.bytes_per_second.map(share);
     let (handle, source) = (handle.clone(), source.clone());
-    let worker = WorkerSettings { handle, source, asks, gate: gate.alive(), rows_per_second };
+    let worker = WorkerSettings { handle, source, asks, gate: gate.alive(), rows_per_second, bytes_per_second };
     let workers = if gate.is_idle() { 0 } else { plan.snapshot.workers };
     Ok((Some(gate), vec![worker; workers]))
 }

@@ -132,6 +132,7 @@ mod tests {
                 mode: crate::connector::SnapshotMode::None,
                 workers: 1,
                 rows_per_second: None,
+                bytes_per_second: None,
             },
             mapping_hash: String::new(),
         }

@@ -19,8 +19,8 @@ fn refused(scene: &Scene, daemon: &Daemon, more: &[&str]) -> Result<String> {
     let url = format!("http://{}", daemon.admin());
     let said = scene.complaint(&[&["snapshot", &scene.name, "--url", &url], more].concat(), 1)?;
     assert!(said.contains("\n  more: walwright explain command-refused"), "{said}");
-    let first = said.lines().next().and_then(|line| line.strip_prefix("error: command-refused: "));
-    let first = first.ok_or("another kind of error")?.replace(&daemon.admin().to_string(), "ADDRESS");
+    let first = said.lines().next().and_then(|line| line.strip_prefix("error: "));
+    let first = first.ok_or("there is no error")?.replace(&daemon.admin().to_string(), "ADDRESS");
     Ok(first.strip_suffix(" (connector NAME)").map(str::to_owned).unwrap_or(first))
 }
 
@@ -143,7 +143,7 @@ fn a_snapshot_is_paused_resumed_and_cancelled() -> Result<()> {
         Ok((unseen.values().map(Vec::len).sum::<usize>() <= 8).then_some(()))
     })?;
     forgotten.ok_or("the unseen set grows")?;
-    assert_eq!(refused(&scene, &daemon, &["--pause"])?, "no snapshot is running");
+    assert_eq!(refused(&scene, &daemon, &["--pause"])?, "command-refused: no snapshot is running");
 
     let resumed = asked(&scene, &daemon, &["--resume", "--table", "public.orders"])?;
     assert_eq!(resumed[0]["state"], "running");
@@ -173,18 +173,18 @@ fn what_cannot_be_asked_for_is_refused() -> Result<()> {
     let scene = streaming("unasked", 10)?;
     let mut daemon = scene.open()?;
     let of = |table: &str| refused(&scene, &daemon, &["--table", table]);
-    let expected = "no rule of the connector fires on \"read\" of public.nothing: nothing would be published";
+    let expected =
+        "command-refused: no rule of the connector fires on \"read\" of public.nothing: nothing would be published";
     assert_eq!(of("public.nothing")?, expected);
     for (option, cause) in [("--pause", "running"), ("--resume", "paused"), ("--cancel", "running or paused")] {
-        assert_eq!(refused(&scene, &daemon, &[option])?, format!("no snapshot is {cause}"));
+        assert_eq!(refused(&scene, &daemon, &[option])?, format!("command-refused: no snapshot is {cause}"));
     }
     // One at a time.
     let sql = scene.sql()?;
     sql.batch("BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")?;
     asked(&scene, &daemon, &["--table", "public.orders"])?;
     let twice = of("public.orders")?;
-    let expected =
-        "public.orders: a snapshot of it is under way, or was until just now; cancel it, or wait for its end";
+    let expected = "command-refused: public.orders: a snapshot of it is under way, or was until just now; cancel it, or wait for its end";
     assert_eq!(twice, expected);
     sql.batch("COMMIT")?;
     until(&scene, &daemon, |table| table["state"] == "done")?;
@@ -196,9 +196,15 @@ fn what_cannot_be_asked_for_is_refused() -> Result<()> {
     scene.unwatched();
     scene.cause(&mut daemon, "publication-mismatch", "halted")?;
     let halted = refused(&scene, &daemon, &["--table", "public.orders"])?;
-    assert!(halted.starts_with("the connector is halted, not streaming: publication-mismatch"), "{halted}");
+    assert!(
+        halted.starts_with("command-refused: the connector is halted, not streaming: publication-mismatch"),
+        "{halted}"
+    );
     daemon.kill_hard()?;
     let gone = refused(&scene, &daemon, &[])?;
-    assert!(gone.starts_with("no daemon answers at http://ADDRESS/connectors/NAME/snapshots: "), "{gone}");
+    assert!(
+        gone.starts_with("command-refused: no daemon answers at http://ADDRESS/connectors/NAME/snapshots: "),
+        "{gone}"
+    );
     Ok(())
 }

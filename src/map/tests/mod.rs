@@ -64,7 +64,7 @@ fn plan(events: Vec<EventPlan>) -> Plan {
         tables: vec![section("orders")],
         unnamed: Unhandled::Filter,
         large_transactions: LargeTransactions::Whole,
-        snapshot: SnapshotPlan { mode: SnapshotMode::None, workers: 1, rows_per_second: None },
+        snapshot: SnapshotPlan { mode: SnapshotMode::None, workers: 1, rows_per_second: None, bytes_per_second: None },
         mapping_hash: String::new(),
     }
 }

@@ -106,6 +106,7 @@ pub(super) fn plan(split: bool) -> Plan {
             mode: crate::connector::SnapshotMode::None,
             workers: 1,
             rows_per_second: None,
+            bytes_per_second: None,
         },
         mapping_hash: String::new(),
     }

@@ -1,22 +1,23 @@
 //! The assembler's side: what becomes of each change while tables are read, and the chunks that wait to be published.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod asked;
+mod located;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use tokio::runtime::Handle;
 
-use super::{Answer, Ask, Asked, ChunkRows, Command, Next, Progress, TableProgress};
-use crate::connector::{Plan, SnapshotMode};
-use crate::decode::{Decoder, Message};
-use crate::error::{Disposition, Error, Kind, Result};
-use crate::model::{Datum, Lsn, Relation, Row, TableName};
+use self::located::{Gated, Located, key_of, spell};
+use super::{Ask, Asked, ChunkRows, Next, Progress};
+use crate::connector::Plan;
+use crate::error::{Error, Kind, Result};
+use crate::model::{Lsn, Row};
 use crate::pipeline::unit::Pending;
-use crate::snapshot::{
-    Bounds, Entry, LeftOut, Offer, Place, RangeId, Request, Snapshot, State, Variant, Verdict, Wait,
-};
-use crate::source::{ChunkTable, Keys, Sql, catalog};
+use crate::snapshot::{Entry, LeftOut, Offer, RangeId, Snapshot, State, Variant, Wait};
+use crate::source::Sql;
 
 /// The longest that the stream pauses for a range which no snapshot can read.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -68,31 +69,6 @@ impl Halves {
     pub(in crate::pipeline) fn is_old_only(&self) -> bool {
         self.old == Some(true) && self.new == Some(false)
     }
-}
-
-/// A table that is read, as the stream describes it.
-struct Gated {
-    /// In the state machine.
-    number: usize,
-    /// The key's columns in the stream's rows.
-    key: Vec<usize>,
-    identity: Vec<String>,
-    table: ChunkTable,
-}
-
-/// A change whose keys are looked up: its old key where that differs, and its new one.
-struct Located {
-    relation: usize,
-    halves: [Option<Half>; 2],
-}
-
-/// One of a change's keys.
-struct Half {
-    key: Key,
-    /// None: its table is not judged any more.
-    place: Option<Place>,
-    /// Whether it is published; the first answer counts.
-    published: Option<bool>,
 }
 
 /// A chunk that was read.
@@ -179,29 +155,6 @@ impl Gate {
         Ok(is_needed.then_some(gate))
     }
 
-    /// Begins what the connector file names anew, and leaves what it names no longer.
-    fn follow(&mut self, plan: &Plan, now_us: i64) -> Result<()> {
-        let readable = plan.readable_tables();
-        let left: Vec<(usize, TableName)> = self.core.names().map(|(number, name)| (number, name.clone())).collect();
-        for (number, name) in left.into_iter().filter(|(_, name)| !readable.contains(name)) {
-            // Of a table that is still published the stream must end as exactly as a snapshot that is cancelled.
-            let is_published = plan.events_of(&name).next().is_some() || plan.tombstones_of(&name).next().is_some();
-            if is_published && self.core.judges(number) {
-                self.progress.extend(self.core.cancel(number)?);
-            } else {
-                self.progress.extend(self.core.drop_table(number));
-            }
-        }
-        for name in readable.into_iter().filter(|name| self.core.table(name).is_none()).collect::<Vec<_>>() {
-            let request = Request { variant: Variant::Initial, filter: None, asked_us: now_us };
-            let (number, asked) = self.core.ask(name, request)?;
-            // It streams from here on: later its rows are to be read on demand, as a backfill, only.
-            let is_read = plan.snapshot.mode == SnapshotMode::Initial;
-            self.progress.extend(if is_read { asked } else { self.core.cancel(number)? });
-        }
-        Ok(())
-    }
-
     /// Nothing is left to judge: the gate can go, with its workers.
     pub(in crate::pipeline) fn is_over(&self) -> bool {
         self.core.is_idle() && self.progress.is_empty()
@@ -238,179 +191,6 @@ impl Gate {
         Ok(())
     }
 
-    /// The table with this index was described: whether it is read, and where its key stands.
-    pub(in crate::pipeline) fn define(&mut self, index: usize, relation: &Relation) -> Result<()> {
-        if self.gated.len() <= index {
-            self.gated.resize_with(index + 1, || None);
-        }
-        self.gated[index] = None;
-        let Some(number) = self.core.table(&relation.name).filter(|number| self.core.judges(*number)) else {
-            return Ok(());
-        };
-        let table = self.table(&relation.name)?;
-        let identity = table.identity();
-        let number = self.identify(number, identity.clone())?;
-        let key = table.key_names().filter_map(|name| relation.column(name)).collect();
-        self.gated[index] = Some(Gated { number, key, identity, table });
-        Ok(())
-    }
-
-    fn table(&self, name: &TableName) -> Result<ChunkTable> {
-        self.handle.block_on(async {
-            let found = catalog::table_named(&self.sql, name).await?;
-            ChunkTable::of(&self.sql, &found, None, None).await
-        })
-    }
-
-    /// The table's number: another one from here on where its key is another than that by which it was read so far.
-    fn identify(&mut self, number: usize, identity: Vec<String>) -> Result<usize> {
-        let mut number = number;
-        match self.core.identity(number) {
-            Some(known) if *known == *identity => return Ok(number),
-            Some(known) => {
-                let (before, now) = (known.join(", "), identity.join(", "));
-                tracing::warn!(before, now, "a table's key has changed while its rows are read: it begins anew");
-                let (anew, entries) = self.core.restart_table(number)?;
-                self.progress.extend(entries);
-                self.gated
-                    .iter_mut()
-                    .flatten()
-                    .filter(|gated| gated.number == number)
-                    .for_each(|gated| gated.number = anew);
-                number = anew;
-            }
-            None => {}
-        }
-        self.progress.extend(self.core.set_identity(number, identity)?);
-        Ok(number)
-    }
-
-    // Where keys lie.
-
-    /// Looks up where the keys of these changes lie, up to the next description of a table; how many bodies that are.
-    pub(in crate::pipeline) fn locate<'b>(
-        &mut self,
-        decoder: &mut Decoder,
-        bodies: impl Iterator<Item = &'b [u8]>,
-    ) -> Result<usize> {
-        let known = self.located.len();
-        let mut count = 0;
-        for body in bodies {
-            match body.first() {
-                Some(b'R') if count > 0 => break,
-                Some(b'R') => return Ok(1),
-                Some(b'I' | b'U' | b'D') => self.want(decoder, body)?,
-                _ => {}
-            }
-            count += 1;
-        }
-        self.look_up(known)?;
-        Ok(count)
-    }
-
-    fn want(&mut self, decoder: &mut Decoder, body: &[u8]) -> Result<()> {
-        let Message::Row { relation, change } = decoder.decode(body)? else { return Ok(()) };
-        let Some(gated) = self.gated.get(relation).and_then(Option::as_ref) else { return Ok(()) };
-        let old = change.old.map(|row| key_of(row, &gated.key, None));
-        let new = change.new.map(|row| key_of(row, &gated.key, change.old));
-        // An old row that is there under FULL says nothing of the key.
-        let old = old.filter(|old| new.as_ref().is_none_or(|new| new != old));
-        let half = |key| Half { key, place: None, published: None };
-        self.located.push_back(Located { relation, halves: [old.map(half), new.map(half)] });
-        Ok(())
-    }
-
-    /// Asks where the keys lie of the changes from this one on, as far as they are not judged.
-    fn look_up(&mut self, from: usize) -> Result<()> {
-        let relations: BTreeSet<usize> = self.located.iter().skip(from).map(|located| located.relation).collect();
-        for relation in relations {
-            let Some(gated) = self.gated.get(relation).and_then(Option::as_ref) else { continue };
-            let Bounds { version, ranges } = self.core.bounds(gated.number);
-            // Changes by another key than that by which the table is read now are from before it was changed, behind a
-            // lock: every snapshot by the new one sees them, so any range will do.
-            let is_same = self.core.identity(gated.number).is_none_or(|identity| *identity == *gated.identity);
-            let lower = ranges.iter().skip(1).filter_map(|(_, lower)| Some(&lower.as_ref()?.0));
-            let bounds: Vec<&Vec<String>> = lower.filter(|_| is_same).collect();
-            let mut keys = Keys::new(gated.key.len());
-            let of_relation = self.located.iter_mut().skip(from).filter(|located| located.relation == relation);
-            let mut halves: Vec<&mut Half> = of_relation
-                .flat_map(|located| located.halves.iter_mut().flatten())
-                .filter(|half| half.published.is_none())
-                .collect();
-            halves.iter().for_each(|half| keys.push(half.key.iter().map(Vec::as_slice)));
-            let places = self.handle.block_on(gated.table.locate(&self.sql, &keys, &bounds))?;
-            for (nth, half) in halves.iter_mut().enumerate() {
-                // Without a key all rows lie in one range.
-                let place = places.get(nth).copied().unwrap_or(0);
-                half.place = ranges.get(place).map(|(range, _)| Place { range: *range, version });
-            }
-        }
-        Ok(())
-    }
-
-    /// The verdict on the next change of a table that is read; Err: this range is to be published first.
-    pub(in crate::pipeline) fn judge(
-        &mut self,
-        decoder: &mut Decoder,
-        body: &[u8],
-    ) -> Result<std::result::Result<Halves, RangeId>> {
-        let Message::Row { relation, .. } = decoder.decode(body)? else { return Ok(Ok(Halves::PUBLISHED)) };
-        if self.gated.get(relation).and_then(Option::as_ref).is_none() {
-            return Ok(Ok(Halves::PUBLISHED));
-        }
-        loop {
-            let Some(Located { halves, .. }) = self.located.front_mut() else {
-                return Err(Error::new(Kind::Bug, "a change whose key was not looked up"));
-            };
-            let number = self.gated.get(relation).and_then(Option::as_ref).map(|gated| gated.number);
-            // No row that exists can be one that is inserted, where they have no key.
-            let is_new = body.first() == Some(&b'I');
-            let mut moved = false;
-            for half in halves.iter_mut().flatten().filter(|half| half.published.is_none()) {
-                spell(&half.key, &mut self.spelling);
-                let key = Some(self.spelling.as_slice()).filter(|key| !(is_new && key.is_empty()));
-                let judged = match half.place {
-                    None => Verdict::Publish,
-                    Some(place) if number != Some(place.range.table()) => Verdict::Locate,
-                    Some(place) => self.core.judge(place, key),
-                };
-                match judged {
-                    Verdict::Covered => half.published = Some(false),
-                    Verdict::Publish => half.published = Some(true),
-                    Verdict::Hold(range) => return Ok(Err(range)),
-                    Verdict::Locate => moved = true,
-                }
-            }
-            if moved {
-                // The ranges have been split since; so they have for the changes behind.
-                self.look_up(0)?;
-                continue;
-            }
-            let [old, new] = [&halves[0], &halves[1]].map(|half| half.as_ref().and_then(|half| half.published));
-            self.located.pop_front();
-            return Ok(Ok(Halves { old, new }));
-        }
-    }
-
-    /// The next change was published before, or is of a transaction that was.
-    pub(in crate::pipeline) fn skip(&mut self, decoder: &mut Decoder, body: &[u8]) -> Result<()> {
-        if let Message::Row { relation, .. } = decoder.decode(body)?
-            && self.gated.get(relation).and_then(Option::as_ref).is_some()
-        {
-            self.located.pop_front();
-        }
-        Ok(())
-    }
-
-    /// The verdict on a truncate of a table: whether it is published; Err: this range is to be published first.
-    pub(in crate::pipeline) fn truncate(&mut self, relation: usize) -> std::result::Result<bool, RangeId> {
-        let Some(gated) = self.gated.get(relation).and_then(Option::as_ref) else { return Ok(true) };
-        match self.core.truncate(gated.number) {
-            Verdict::Hold(range) => Err(range),
-            verdict => Ok(verdict == Verdict::Publish),
-        }
-    }
-
     // What workers say.
 
     pub(in crate::pipeline) fn answer(&mut self, ask: Ask) -> Result<()> {
@@ -439,16 +219,6 @@ impl Gate {
             }
             Ask::GiveUp(range, error) => self.give_up(range, &error)?,
         }
-        Ok(())
-    }
-
-    /// A backfill ends where a person must act first.
-    fn give_up(&mut self, range: RangeId, error: &Error) -> Result<()> {
-        tracing::error!(error = %error.chain(), remedy = error.remedy(), more = error.more(), "snapshot cancelled");
-        self.core.failed(range);
-        self.progress.extend(self.core.cancel(range.table())?);
-        self.hurry = true;
-        self.note_state(range.table(), Some(error.to_string()));
         Ok(())
     }
 
@@ -519,134 +289,5 @@ impl Gate {
     /// Whether what is to be noted should leave now.
     pub(in crate::pipeline) fn hurries(&mut self) -> bool {
         std::mem::take(&mut self.hurry) && !self.progress.is_empty()
-    }
-
-    // What people ask and hear.
-
-    fn command(&mut self, command: Command, plan: &Plan, now_us: i64) -> Result<Answer> {
-        match command {
-            Command::Snapshot { table, filter } => self.backfill(&table, filter, plan, now_us),
-            Command::Pause { table } => self.each(table, &[State::Running], Snapshot::pause, "no snapshot is running"),
-            Command::Resume { table } => self.each(table, &[State::Paused], Snapshot::resume, "no snapshot is paused"),
-            Command::Cancel { table } => {
-                self.each(table, &[State::Running, State::Paused], Snapshot::cancel, "no snapshot is running or paused")
-            }
-        }
-    }
-
-    fn backfill(&mut self, table: &str, filter: Option<String>, plan: &Plan, asked_us: i64) -> Result<Answer> {
-        let Some(name) = plan.readable_tables().into_iter().find(|name| name.to_string() == table) else {
-            return Ok(Err(format!(
-                "no rule of the connector fires on \"read\" of {table}: nothing would be published"
-            )));
-        };
-        if self.core.table(&name).is_some_and(|number| self.core.judges(number)) {
-            let state = "a snapshot of it is under way, or was until just now";
-            return Ok(Err(format!("{table}: {state}; cancel it, or wait for its end")));
-        }
-        let found = self.table(&name);
-        let checked = found.and_then(|found| match &filter {
-            Some(filter) => self.handle.block_on(found.check_filter(&self.sql, filter)),
-            None => Ok(()),
-        });
-        match checked {
-            Err(error) if error.disposition() == Disposition::Retry => return Err(error),
-            Err(error) => return Ok(Err(error.to_string())),
-            Ok(()) => {}
-        }
-        let request = Request { variant: Variant::Backfill, filter, asked_us };
-        self.progress.extend(self.core.ask(name, request)?.1);
-        Ok(Ok(vec![table.to_owned()]))
-    }
-
-    fn each(
-        &mut self,
-        table: Option<String>,
-        from: &[State],
-        act: impl Fn(&mut Snapshot, usize) -> Result<Vec<Entry>>,
-        none: &str,
-    ) -> Result<Answer> {
-        let named = |name: &TableName| table.as_ref().is_none_or(|table| name.to_string() == *table);
-        let is_in = |number| self.core.state(number).is_some_and(|state| from.contains(&state));
-        let found = self.core.names().filter(|(number, name)| is_in(*number) && named(name));
-        let found: Vec<(usize, String)> = found.map(|(number, name)| (number, name.to_string())).collect();
-        if found.is_empty() {
-            return Ok(Err(table.map_or_else(|| none.to_owned(), |table| format!("{none} of {table}"))));
-        }
-        for (number, _) in &found {
-            self.progress.extend(act(&mut self.core, *number)?);
-        }
-        Ok(Ok(found.into_iter().map(|(_, name)| name).collect()))
-    }
-
-    fn begin_report(&self) {
-        let tables = self.core.names().filter_map(|(number, name)| {
-            let (request, state) = (self.core.request(number)?, self.core.state(number)?);
-            let is_open = matches!(state, State::Running | State::Paused);
-            let estimate = || -> Result<Option<u64>> {
-                let table = self.table(name)?;
-                self.handle.block_on(table.estimate(&self.sql, request.filter.as_deref()))
-            };
-            Some(TableProgress {
-                table: name.to_string(),
-                state,
-                variant: request.variant,
-                filter: request.filter.clone(),
-                asked_us: request.asked_us,
-                rows: self.core.rows(number),
-                // What keeps from asking will be told by those who read.
-                estimated_rows: is_open.then(|| estimate().ok().flatten()).flatten(),
-                chunks: 0,
-                rows_per_second: None,
-                seconds_left: None,
-                waits_for: None,
-            })
-        });
-        self.report.begin(tables.collect());
-    }
-
-    fn note_offer(&mut self, range: RangeId, offer: &Offer) {
-        let waits_for = match offer {
-            Offer::Accepted => {
-                self.paused_until = None;
-                None
-            }
-            Offer::NotYet { oldest, .. } => Some(format!("transaction {oldest}, which began before it, to end")),
-            Offer::Unseen(xids) => Some(format!("transactions {xids:?}, which are committed, to become visible")),
-            Offer::Stale | Offer::NoX0 | Offer::Discard => return,
-        };
-        self.note_state(range.table(), waits_for);
-    }
-
-    fn note_state(&self, number: usize, waits_for: Option<String>) {
-        if let Some((name, state)) = self.name(number).zip(self.core.state(number)) {
-            self.report.note(&name, |table| (table.state, table.waits_for) = (state, waits_for));
-        }
-    }
-
-    fn name(&self, number: usize) -> Option<TableName> {
-        self.core.names().find(|(other, _)| *other == number).map(|(_, name)| name.clone())
-    }
-}
-
-/// A key as the stream has sent it, column by column.
-type Key = Vec<Vec<u8>>;
-
-/// The key of a row; a column that was not resent is the old row's.
-fn key_of(row: Row<'_>, columns: &[usize], old: Option<Row<'_>>) -> Key {
-    let bytes = |column: &usize| match (row.get(*column), old.map(|old| old.get(*column))) {
-        (Datum::Text(bytes) | Datum::Binary(bytes), _) => bytes.to_vec(),
-        (Datum::Unchanged, Some(Datum::Text(bytes) | Datum::Binary(bytes))) => bytes.to_vec(),
-        _ => Vec::new(),
-    };
-    columns.iter().map(bytes).collect()
-}
-
-/// One spelling of a key, the same for the stream and for a chunk.
-fn spell(key: &[Vec<u8>], into: &mut Vec<u8>) {
-    into.clear();
-    for column in key {
-        into.extend_from_slice(&(column.len() as u32).to_be_bytes());
-        into.extend_from_slice(column);
     }
 }

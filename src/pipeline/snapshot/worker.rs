@@ -23,7 +23,7 @@ const ROWS_FIRST: u64 = 4_000;
 const ROWS_MIN: u64 = 1_000;
 const ROWS_MAX: u64 = 1_000_000;
 /// A chunk of more bytes than this is followed by smaller ones, down to a single row.
-const CHUNK_BYTES: usize = 16 << 20;
+const CHUNK_BYTES: u64 = 16 << 20;
 /// The largest table without a key that is read: it is one chunk, in memory.
 const KEYLESS_BYTES_MAX: u64 = 64 << 20;
 /// Snapshots that are taken at once before the stream is to pause.
@@ -45,6 +45,7 @@ pub(in crate::pipeline) struct WorkerSettings {
     pub(in crate::pipeline) gate: Weak<()>,
     /// The most that this worker reads in a second.
     pub(in crate::pipeline) rows_per_second: Option<u64>,
+    pub(in crate::pipeline) bytes_per_second: Option<u64>,
 }
 
 /// One worker.
@@ -183,7 +184,7 @@ impl Worker {
             return Ok(Step::Later(Duration::ZERO));
         }
         let lower = chunk.lower.as_ref().map(|bound| bound.0.clone());
-        let mut pace = Duration::ZERO;
+        let mut rows_read = 0;
         if table.has_key() {
             let upper = chunk.upper.as_ref().map(|bound| &bound.0);
             let cut = match self.block_on(reader.boundary(&table, lower.as_ref(), upper, self.rows)) {
@@ -195,7 +196,7 @@ impl Worker {
                 cut => cut?,
             };
             if let Some(cut) = cut {
-                pace = self.pace();
+                rows_read = self.rows;
                 let range = chunk.range;
                 let answer = self.ask(|reply| Ask::Split { range, upper: Bound(cut), reply });
                 let Some(upper) = answer else { return Ok(Step::Over) };
@@ -214,6 +215,7 @@ impl Worker {
         }
         let rows = self.rows_of(reader, &chunk, taken.taken_us)?;
         let Some((lsn, rows)) = rows else { return Ok(Step::Later(Duration::ZERO)) };
+        let pace = self.pace(rows_read, rows.bytes.len());
         let step = self.hand_over(reader, chunk.range, lsn, rows)?;
         let early = pace.saturating_sub(begun.elapsed());
         if step == Step::Published && !early.is_zero() && self.stop.wait(early) {
@@ -272,10 +274,11 @@ impl Worker {
         Err(Error::new(Kind::ReplicaIdentity, detail))
     }
 
-    /// How long the rows of a chunk may take by the limit.
-    fn pace(&self) -> Duration {
-        let limit = self.settings.rows_per_second;
-        limit.map_or(Duration::ZERO, |limit| Duration::from_secs_f64(self.rows as f64 / limit.max(1) as f64))
+    /// How long a chunk is to take by the limits.
+    fn pace(&self, rows: u64, bytes: usize) -> Duration {
+        let by = |count: f64, limit: Option<u64>| limit.map_or(0.0, |limit| count / limit.max(1) as f64);
+        let WorkerSettings { rows_per_second, bytes_per_second, .. } = self.settings;
+        Duration::from_secs_f64(by(rows as f64, rows_per_second).max(by(bytes as f64, bytes_per_second)))
     }
 
     /// Takes snapshots until one may be read with.
@@ -362,7 +365,9 @@ impl Worker {
         let most = self.rows_max();
         let scaled = |by: f64| (self.rows as f64 * by.clamp(0.25, 2.0)) as u64;
         let by_time = scaled(CHUNK_TIME.as_secs_f64() / took.as_secs_f64().max(0.001)).clamp(ROWS_MIN.min(most), most);
-        self.rows = scaled(CHUNK_BYTES as f64 / bytes.max(1) as f64).min(by_time).max(1);
+        let bytes_max =
+            self.settings.bytes_per_second.map_or(CHUNK_BYTES, |limit| (limit / 10).clamp(64 << 10, CHUNK_BYTES));
+        self.rows = scaled(bytes_max as f64 / bytes.max(1) as f64).min(by_time).max(1);
     }
 }
 
