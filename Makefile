@@ -1,5 +1,5 @@
 # SECONDS, CYCLES and SEED are handed on: make demo SECONDS=60, make torture CYCLES=200 SEED=7, make fuzz SECONDS=600
-.PHONY: demo test test-full torture sweep torture-proof bench fuzz serve build install dist deps deps-build deps-test lint clean
+.PHONY: demo test test-full torture torture-snapshot sweep torture-proof bench fuzz serve build install dist deps deps-build deps-test lint clean
 
 demo: deps
 	@deploy/drive.sh demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
@@ -16,6 +16,11 @@ torture: deps
 		$(if $(POSTGRES_CYCLES),--postgres-cycles $(POSTGRES_CYCLES)) \
 		$(if $(BROKER_CYCLES),--broker-cycles $(BROKER_CYCLES)) \
 		$(if $(DELIVERY),--delivery $(DELIVERY)) $(if $(RESUME),--resume)
+
+# Random kills while a table of ROWS rows is read and written to; RATE: rows that are changed per second.
+torture-snapshot: deps
+	@deploy/drive.sh torture-snapshot $(if $(ROWS),--rows $(ROWS)) $(if $(KILLS),--kills $(KILLS)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(RATE),--rate $(RATE))
 
 # A kill at every failpoint, in both delivery modes or in DELIVERY; ONLY=commit: the points whose name contains it.
 # STALL=1: the daemon stands still there while another takes over, and wakes up behind it.

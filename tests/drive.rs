@@ -27,6 +27,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Kill daemon, Postgres and broker at random moments under load, then judge what subscribers see.
     Torture(torture::Arguments),
+    /// Kill the daemon again and again while it reads a table that is written to, then judge what subscribers see.
+    TortureSnapshot(torture::snapshot::Arguments),
     /// Kill the daemon at every failpoint, in both delivery modes, then judge what subscribers see.
     Sweep(trial::sweep::Arguments),
     /// Let the daemon make each known mistake, and see that the judges say so.
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Torture(arguments) => torture::run(&arguments),
+        Command::TortureSnapshot(arguments) => torture::snapshot::run(&arguments),
         Command::Sweep(arguments) => trial::sweep::run(&arguments),
         Command::Proof(arguments) => trial::proof::run(&arguments),
     };

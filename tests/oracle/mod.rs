@@ -1,4 +1,5 @@
-//! The judges must be able to say no: the oracle, the independent reader, the watchdogs of the slot and of the health.
+//! The judges must be able to say no: the oracle, the independent reader, the watchdogs of the slot, of the health and
+//! of the sessions.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use walwright::model::Lsn;
 use walwright::publish::partition;
 
 use crate::support::health_watch::{self, Health, Judge, Sample};
+use crate::support::session_watch::SessionWatch;
 use crate::support::slot_watch::{SlotWatch, Watched};
 use crate::support::sql::Sql;
 use crate::support::stack::{Scenario, Stack};
@@ -225,4 +227,30 @@ fn the_watchdog_of_the_health_finds_each_halt_once() {
         sample(99, true, json!({ "ready": false, "state": "halted", "cause": cause }))
     };
     assert_eq!(found(&health_over(100, halted)), (0, 0, 2));
+}
+
+#[test]
+fn the_watchdog_of_the_sessions_finds_long_transactions_and_locks() -> Result<()> {
+    let scenario = Stack::shared()?.scenario("sessions")?;
+    let (sql, role) = (scenario.sql()?, format!("{}_role", scenario.name));
+    sql.batch(&format!(
+        "CREATE TABLE t (id int); CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT ALL ON t TO {role}"
+    ))?;
+    let address = scenario.stack.postgres.address();
+    let (host, port, database) = (address.ip(), address.port(), scenario.database());
+    let theirs = Sql::connect(&format!("host={host} port={port} user={role} password=secret dbname={database}"))?;
+    let watched = |statements: &[&str]| {
+        let watch = SessionWatch::start(scenario.sql()?, &role)?;
+        statements.iter().try_for_each(|statement| theirs.batch(statement))?;
+        watch.finish()
+    };
+    let quiet = watched(&["SELECT count(*) FROM t", "SELECT pg_sleep(0.1)"])?;
+    assert!(quiet.samples > 0 && quiet.longest_s < 1.0 && quiet.locked == 0, "{quiet:?}");
+    let long = watched(&["BEGIN; SELECT count(*) FROM t", "SELECT pg_sleep(1.5)", "ROLLBACK"])?;
+    assert!(long.longest_s > 1.0 && long.longest.contains("pg_sleep") && long.locked == 0, "{long:?}");
+    let locking = watched(&["BEGIN; LOCK TABLE t IN ROW SHARE MODE", "SELECT pg_sleep(0.2)", "ROLLBACK"])?;
+    assert!(locking.locked > 0 && locking.locks.contains("RowShareLock on t"), "{locking:?}");
+    sql.batch(&format!("DROP OWNED BY {role}"))?;
+    drop(theirs);
+    Ok(())
 }

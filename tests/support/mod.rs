@@ -14,6 +14,7 @@
 //! scene     one connector on a small database, its files, daemons on it, and what a subscriber sees
 //! seen, event           what a read_committed consumer sees, decoded
 //! slot_watch            did the slot stay behind the checkpoint?
+//! session_watch         what do the daemon's sessions hold at the source?
 //! health_watch          did the daemon say so when it was behind, and stop only with a reason?
 //! ```
 #![allow(dead_code, reason = "each test target uses its own part")]
@@ -35,6 +36,7 @@ pub(crate) mod registry;
 pub(crate) mod sandbox;
 pub(crate) mod scene;
 pub(crate) mod seen;
+pub(crate) mod session_watch;
 pub(crate) mod slot_watch;
 pub(crate) mod sql;
 pub(crate) mod stack;

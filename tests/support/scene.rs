@@ -122,6 +122,13 @@ impl Scene {
         Self::make(name.to_owned(), sandbox.folder(name)?, sandbox, postgres, kafka, registry)
     }
 
+    /// A shop on servers of the caller's own.
+    pub(crate) fn own(name: &str, stack: &Stack) -> Result<Self> {
+        stack.postgres.create_database(name)?;
+        let (sandbox, folder) = (&stack.sandbox, stack.sandbox.folder(name)?);
+        Self::make(name.to_owned(), folder, sandbox, &stack.postgres, &stack.kafka, stack.registry.url())
+    }
+
     fn make(
         name: String,
         folder: PathBuf,

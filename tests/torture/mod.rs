@@ -13,6 +13,7 @@ mod daemon_log;
 mod plan;
 mod report;
 mod scene;
+pub(crate) mod snapshot;
 
 pub(crate) use self::report::report_file;
 

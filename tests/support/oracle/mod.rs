@@ -7,7 +7,9 @@
 //! registry ----------------------------------------------------------------------/
 //! ```
 //!
-//! Nothing here shares code with the daemon. oracle.py says what each counter means.
+//! Nothing here shares code with the daemon. oracle.py says what each counter means. `snapshot` is the judge of a snapshot.
+
+pub(crate) mod snapshot;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -210,9 +212,9 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Result<Verdict> {
     if output.status.success() == (verdict.mistakes() == 0) { Ok(verdict) } else { Err(fault().into()) }
 }
 
-/// Shows every counter of oracle.py red.
+/// Shows every counter of oracle.py and snapshot.py red.
 pub(crate) fn self_test() -> Result<()> {
-    run(python()?.args(["-m", "unittest", "--quiet", "oracle_test"])).map(drop)
+    run(python()?.args(["-m", "unittest", "--quiet", "oracle_test", "snapshot_test"])).map(drop)
 }
 
 /// Python with the locked packages, in the folder of oracle.py.
