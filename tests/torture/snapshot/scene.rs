@@ -49,7 +49,10 @@ impl Scene {
     pub(super) fn set(arguments: &Arguments, plan: &Plan, seed: u64) -> Result<Self> {
         let settings = [("log_timezone", "UTC"), ("shared_buffers", "256MB"), ("max_wal_size", "4GB")];
         let own = settings.iter().fold(postgres::Options::default(), |options, (name, value)| options.set(name, value));
-        let stack = Stack::own(own, &kafka::Options::default().set("log.cleaner.enable", "false"))?;
+        // A machine that is busy with other things for a while has not lost its broker.
+        let broker =
+            kafka::Options::default().set("log.cleaner.enable", "false").set("broker.session.timeout.ms", "60000");
+        let stack = Stack::own(own, &broker)?;
         let shop = shop::open(&stack, arguments.rows, plan.rows_per_second)?;
         let folder = stack.sandbox.folder("torture")?;
         oracle::create_witness(&shop.sql()?, WITNESS)?;
