@@ -181,10 +181,10 @@ fn assemble(
         let frames = if paused.is_some() { &never() } else { &stream.frames };
         select! {
             recv(asks) -> ask => {
-                // Each ask is a reader that stands still: none waits for more than one buffer of the stream.
-                for ask in ask.into_iter().chain(asks.try_iter()) {
+                if let Ok(ask) = ask {
                     assembler.answer(ask)?;
                 }
+                assembler.answer_all()?;
                 assembler.publish_ready(&mut sink)?;
             }
             recv(frames) -> frames => match frames {
@@ -227,8 +227,11 @@ fn take(
         match frame {
             Frame::Data { wal_start, body, .. } => {
                 data = true;
-                if assembler.is_gated() && located <= number {
-                    located = number.saturating_add(assembler.locate(bodies(frames, number))?);
+                if assembler.is_gated() {
+                    assembler.answer_all()?;
+                    if located <= number {
+                        located = number.saturating_add(assembler.locate(bodies(frames, number))?);
+                    }
                 }
                 let row = body.first().is_some_and(|tag| b"IUD".contains(tag));
                 if mutated(Mutation::ResumeByRowLsn) && row && assembler.is_behind_us(wal_start) {

@@ -242,11 +242,11 @@ fn each_order_is_announced_once_whatever_is_killed() -> Result<()> {
 #[test]
 fn a_table_that_is_read_streams_while_another_is_read_still() -> Result<()> {
     let scene = Scene::new("severaltables")?;
-    scene.connector("mode = \"none\"", "mode = \"initial\"\nrows_per_second = 1000")?;
+    scene.connector("mode = \"none\"", "mode = \"initial\"\nrows_per_second = 2000")?;
     scene.connector("on = [\"insert\"]", "on = [\"insert\", \"read\"]")?;
     let sql = scene.sql()?;
     sql.batch(
-        "INSERT INTO orders SELECT i, 'OLD', 1 FROM generate_series(1, 30000) i;
+        "INSERT INTO orders SELECT i, 'OLD', 1 FROM generate_series(1, 60000) i;
          CREATE TABLE archived (LIKE orders INCLUDING ALL); CREATE TABLE keyless (LIKE orders);
          INSERT INTO archived SELECT * FROM orders WHERE id <= 2000; INSERT INTO keyless SELECT * FROM archived",
     )?;
@@ -274,7 +274,7 @@ fn a_table_that_is_read_streams_while_another_is_read_still() -> Result<()> {
     assert!(pending, "the orders were read too fast to show anything");
     caught_up(&scene)?;
     scene.finish(daemon)?;
-    for (table, count) in [("orders", 30_000), ("archived", 2_011), ("keyless", 2_011)] {
+    for (table, count) in [("orders", 60_000), ("archived", 2_011), ("keyless", 2_011)] {
         assert_eq!(scene.read_all(table)?.len(), count, "{table}");
     }
     Ok(())

@@ -51,6 +51,14 @@ impl Assembler {
         self.gating.gate.as_mut().map_or(Ok(()), |gate| gate.answer(ask))
     }
 
+    /// Answers those who have asked meanwhile: each holds a transaction open on the source.
+    pub(in crate::pipeline) fn answer_all(&mut self) -> Result<()> {
+        while let Some(ask) = self.gating.gate.as_ref().and_then(|gate| gate.asks().try_recv().ok()) {
+            self.answer(ask)?;
+        }
+        Ok(())
+    }
+
     /// Looks up where keys lie, for as many of the messages as can be looked up at once; their number.
     pub(in crate::pipeline) fn locate<'b>(&mut self, bodies: impl Iterator<Item = &'b [u8]>) -> Result<usize> {
         let Some(gate) = &mut self.gating.gate else { return Ok(usize::MAX) };
@@ -62,6 +70,8 @@ impl Assembler {
         while let Some(range) = self.gating.gate.as_mut().and_then(Gate::ready) {
             self.publish_chunk(range, sink)?;
         }
+        // Publishing may have been what they wait for, and time is.
+        self.gating.gate.iter_mut().for_each(Gate::serve);
         if self.gating.gate.as_mut().is_some_and(Gate::hurries) {
             let none = Tally::new(self.done.events.len());
             self.leave(Unit::new(UnitKind::Chunk, Batch::default(), none, None), sink)?;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, SendError, Sender};
 use tokio::runtime::Handle;
 
 use self::located::{Gated, Located, key_of, spell};
@@ -109,6 +109,8 @@ pub(in crate::pipeline) struct Gate {
     /// Records that say what was asked for do not wait for the stream.
     hurry: bool,
     report: Progress,
+    /// Of workers who have nothing to do.
+    waiting: Vec<Sender<Next>>,
     paused_until: Option<Instant>,
     pruned: Instant,
     alive: Arc<()>,
@@ -136,6 +138,7 @@ impl Gate {
             progress: Vec::new(),
             hurry: false,
             report: settings.report,
+            waiting: Vec::new(),
             paused_until: None,
             pruned: Instant::now(),
             alive: Arc::new(()),
@@ -196,7 +199,7 @@ impl Gate {
     pub(in crate::pipeline) fn answer(&mut self, ask: Ask) -> Result<()> {
         match ask {
             // A worker that has gone hears no answer.
-            Ask::Next(reply) => drop(reply.send(self.next())),
+            Ask::Next(reply) => self.waiting.push(reply),
             Ask::Split { range, upper, reply } => drop(reply.send(self.core.split(range, upper))),
             Ask::X0 { table, xid } => self.progress.extend(self.core.set_x0(table, xid)?),
             Ask::Offer { range, snapshot, filenode, identity, reply } => {
@@ -219,23 +222,35 @@ impl Gate {
             }
             Ask::GiveUp(range, error) => self.give_up(range, &error)?,
         }
+        self.serve();
         Ok(())
     }
 
-    fn next(&mut self) -> Next {
+    /// Gives workers that wait for something to do what there is now.
+    pub(in crate::pipeline) fn serve(&mut self) {
+        while let Some(reply) = self.waiting.pop() {
+            let Some(next) = self.next() else { return self.waiting.push(reply) };
+            if let Err(SendError(Next::Read(chunk))) = reply.send(next) {
+                self.core.failed(chunk.range);
+            }
+        }
+    }
+
+    /// None: nothing for now.
+    fn next(&mut self) -> Option<Next> {
         let without: Vec<usize> = self.core.without_x0().collect();
         if !without.is_empty() {
-            return Next::TakeX0(without);
+            return Some(Next::TakeX0(without));
         }
         if let Some(chunk) = self.core.next_chunk() {
-            return Next::Read(chunk);
+            return Some(Next::Read(chunk));
         }
         // What is paused learns of more and more transactions; those that every snapshot sees need not be kept.
         if self.pruned.elapsed() >= PRUNE_INTERVAL && !self.core.unseen().is_empty() {
             self.pruned = Instant::now();
-            return Next::Prune;
+            return Some(Next::Prune);
         }
-        Next::Wait
+        None
     }
 
     /// A chunk that can be published now.

@@ -58,8 +58,6 @@ pub(super) enum Next {
     TakeX0(Vec<usize>),
     /// A fresh snapshot is wanted.
     Prune,
-    /// Nothing for now.
-    Wait,
 }
 
 /// Rows as COPY wrote them, and what they are rows of.

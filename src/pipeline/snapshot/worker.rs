@@ -112,8 +112,6 @@ impl Worker {
                     drop(self.settings.asks.send(Ask::Prune(snapshot)));
                     continue;
                 }
-                Some(Next::Wait) if self.stop.wait(PAUSE) => return Ok(()),
-                Some(Next::Wait) => continue,
             };
             let (range, table, variant) = (chunk.range, chunk.table.clone(), chunk.variant);
             let is_filtered = chunk.filter.is_some();
