@@ -97,6 +97,20 @@ names! {
         StreamLeft = "stream-left",
         /// A transaction that could not be finished was aborted.
         Aborted = "aborted",
+        /// The X0 of a table to be read is known, and on Kafka it is not.
+        X0Taken = "x0-taken",
+        /// A worker knows how far it reads; it has neither locked the table nor taken a snapshot.
+        ChunkSplit = "chunk-split",
+        /// A worker's snapshot was accepted, and its rows are not read.
+        ChunkOffered = "chunk-offered",
+        /// The rows of a chunk are read.
+        ChunkRead = "chunk-read",
+        /// The rows of a chunk are on their way to Kafka.
+        ChunkLeft = "chunk-left",
+        /// The progress of a snapshot was handed to the client, the checkpoint was not.
+        ProgressSent = "progress-sent",
+        /// The stream has passed what was read: its snapshots are forgotten, and on Kafka they are not.
+        SnapshotForgotten = "snapshot-forgotten",
     }
 }
 
@@ -183,5 +197,21 @@ names! {
         IdRandom = "id-random",
         /// Ids count the changes of all tables.
         IdCountsAllTables = "id-counts-all-tables",
+        /// A range is read with a snapshot that does not see what the stream has left to it.
+        UnseenIgnored = "unseen-ignored",
+        /// What the stream has left to a range is not in the checkpoint.
+        UnseenNotKept = "unseen-not-kept",
+        /// Rows are read while transactions run that began before the stream or the publication knew of the table.
+        X0Ignored = "x0-ignored",
+        /// A change of a range that is being read is published before its rows.
+        NoHold = "no-hold",
+        /// Rows are published that the server has not flushed.
+        PublishUnflushed = "publish-unflushed",
+        /// The snapshot of a range is forgotten when its rows are published.
+        ForgetAtOnce = "forget-at-once",
+        /// The progress of a snapshot is committed behind its rows, in a transaction of its own.
+        ProgressOutside = "progress-outside",
+        /// The snapshot is taken before the table is locked.
+        LockBehindSnapshot = "lock-behind-snapshot",
     }
 }

@@ -241,12 +241,14 @@ impl<L: Lane> Committer<L> {
         if !self.settings.transactional && !mutated(Mutation::DeliveryOutstanding) {
             drive(lane, "wait for acknowledgements", L::wait_delivered)?;
         }
-        if self.settings.transactional && mutated(Mutation::CheckpointOutside) {
+        let apart = mutated(Mutation::ProgressOutside) && !self.group.progress.is_empty();
+        if self.settings.transactional && (mutated(Mutation::CheckpointOutside) || apart) {
             drive(lane, "commit", L::commit)?;
             lane.begin()?;
         }
         for entry in &std::mem::take(&mut self.group.progress) {
             drive(lane, "send the progress", |lane, until| lane.send_progress(entry, until))?;
+            faults::pass(Failpoint::ProgressSent);
         }
         let value = checkpoint.to_json()?;
         drive(lane, "send the checkpoint", |lane, until| lane.send_checkpoint(&value, until))?;

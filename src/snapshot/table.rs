@@ -7,6 +7,7 @@ use super::record::{self, Entry, ReadRecord, Request, State, TableRecord, Varian
 use super::visibility::PgSnapshot;
 use super::{Offer, Place, RangeId, Verdict, Wait};
 use crate::error::Result;
+use crate::faults::{Mutation, mutated};
 use crate::model::{Lsn, TableName};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -163,6 +164,9 @@ impl Table {
                 if reading.snapshot.sees(xid) {
                     return Verdict::Covered;
                 }
+                if mutated(Mutation::NoHold) {
+                    return Verdict::Publish;
+                }
                 reading.held = true;
                 Verdict::Hold(id)
             }
@@ -219,14 +223,14 @@ impl Table {
             range.phase = Phase::Pending { taken: false };
             return Offer::NoX0;
         };
-        if snapshot.xmin() < x0 {
+        if snapshot.xmin() < x0 && !mutated(Mutation::X0Ignored) {
             return Offer::NotYet { oldest: snapshot.xmin(), x0 };
         }
         if horizon.is_some_and(|horizon| !snapshot.covers(horizon)) {
             return Offer::Stale;
         }
         let unseen: Vec<u64> = range.unseen.iter().copied().filter(|xid| !snapshot.sees(*xid)).collect();
-        if !unseen.is_empty() {
+        if !unseen.is_empty() && !mutated(Mutation::UnseenIgnored) {
             return Offer::Unseen(unseen);
         }
         range.unseen.clear();
@@ -244,7 +248,7 @@ impl Table {
             return Wait::Discard;
         }
         let Some(lsn) = reading.lsn else { return Wait::Rows };
-        if flushed < lsn {
+        if flushed < lsn && !mutated(Mutation::PublishUnflushed) {
             return Wait::Flush(lsn);
         }
         if passed < lsn && !self.may_precede_the_stream(reading) {
@@ -270,7 +274,8 @@ impl Table {
         let Phase::Reading(Reading { snapshot, filenode, lsn: Some(lsn), .. }) = &range.phase else {
             return Ok(entries);
         };
-        let read = (passed < *lsn).then(|| ReadRecord { snapshot: PgSnapshot::clone(snapshot), lsn: *lsn });
+        let remembers = passed < *lsn && !mutated(Mutation::ForgetAtOnce);
+        let read = remembers.then(|| ReadRecord { snapshot: PgSnapshot::clone(snapshot), lsn: *lsn });
         let is_forgotten = read.is_none();
         self.filenode = Some(*filenode);
         range.rows = rows;

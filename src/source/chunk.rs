@@ -16,6 +16,7 @@ use super::preflight::quoted;
 use super::settings::SourceSettings;
 use super::sql::{Sql, column};
 use crate::error::{At, Error, Kind, Result};
+use crate::faults::{Mutation, mutated};
 use crate::model::{Lsn, ReplicaIdentity, SlotKind, TableName};
 
 /// A key as the server writes it: the text of each of its columns, in their order.
@@ -394,8 +395,7 @@ impl ChunkReader {
     /// a snapshot from before one would find an empty table (Postgres docs, "Caveats" of chapter 13).
     pub async fn begin(&self, table: &ChunkTable) -> Result<ChunkSnapshot> {
         let name = quoted(&table.name);
-        let begin =
-            format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE", table.from);
+        let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {}", lock(table));
         self.sql.run(&begin).await.map_err(|error| at(error, table))?;
         let rows = self.sql.prepared(SNAPSHOT, &[&name]).await.map_err(|error| at(error, table))?;
         let row = rows.first().ok_or_else(|| Error::new(Kind::Protocol, "a snapshot has no row"))?;
@@ -458,6 +458,11 @@ impl ChunkReader {
     pub async fn end(&self) -> Result<()> {
         self.sql.run("ROLLBACK").await
     }
+}
+
+fn lock(table: &ChunkTable) -> String {
+    let before = if mutated(Mutation::LockBehindSnapshot) { "SELECT pg_current_snapshot(); " } else { "" };
+    format!("{before}LOCK TABLE {} IN ACCESS SHARE MODE", table.from)
 }
 
 fn at(error: Error, table: &ChunkTable) -> Error {

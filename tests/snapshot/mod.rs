@@ -3,4 +3,7 @@
 mod backfill;
 mod change;
 mod chunks;
+#[cfg(feature = "faults")]
+mod hazards;
 mod initial;
+mod refused;

@@ -13,6 +13,7 @@
 //! oracle    was everything published once, in order, whole and right? slot_watch: did the slot stay behind it?
 //! scene     one connector on a small database, its files, daemons on it, and what a subscriber sees
 //! seen, event           what a read_committed consumer sees, decoded
+//! hazard                rows that are read while the worst happens, on a Postgres of their own
 //! slot_watch            did the slot stay behind the checkpoint?
 //! session_watch         what do the daemon's sessions hold at the source?
 //! health_watch          did the daemon say so when it was behind, and stop only with a reason?
@@ -24,6 +25,7 @@ pub(crate) mod certificates;
 pub(crate) mod daemon;
 pub(crate) mod event;
 pub(crate) mod fault;
+pub(crate) mod hazard;
 pub(crate) mod health_watch;
 pub(crate) mod kafka;
 pub(crate) mod oms;

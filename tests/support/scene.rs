@@ -117,7 +117,17 @@ impl Scene {
 
     /// A shop on servers that the caller may stop; database and files are not removed before them.
     pub(crate) fn on(name: &str, postgres: &Postgres, kafka: &Kafka, registry: String) -> Result<Self> {
-        let sandbox = &Stack::shared()?.sandbox;
+        Self::at(&Stack::shared()?.sandbox, name, postgres, kafka, registry)
+    }
+
+    /// The same with its files in this sandbox.
+    pub(crate) fn at(
+        sandbox: &Arc<Sandbox>,
+        name: &str,
+        postgres: &Postgres,
+        kafka: &Kafka,
+        registry: String,
+    ) -> Result<Self> {
         postgres.create_database(name)?;
         Self::make(name.to_owned(), sandbox.folder(name)?, sandbox, postgres, kafka, registry)
     }

@@ -89,6 +89,20 @@ struct Line {
 }
 
 impl Line {
+    fn new(case: &Case) -> Self {
+        Self {
+            name: case.name(),
+            scenario: format!("{:?}", case.scenario),
+            delivery: case.delivery.name(),
+            caught: false,
+            by: Vec::new(),
+            seconds: 0.0,
+            trouble: None,
+            found: Found::default(),
+            slot_ahead: 0,
+        }
+    }
+
     fn judged(&mut self, case: &Case, verdict: Result<Verdict>) {
         // What the fast lane may do, and what a trial does itself, is no mistake.
         let mut counters = vec![
@@ -136,9 +150,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let begun = Instant::now();
     let stack = Stack::own(postgres::Options::default(), &kafka::Options::default())?;
     let ground = Ground::new(&stack)?;
-    let (alone, together): (Vec<Case>, Vec<Case>) =
-        cases(arguments).into_iter().partition(|case| case.scenario.is_alone());
-    println!("proof: {} trials, logs in {}", alone.len() + together.len(), crate::support::sandbox::logs()?.display());
+    let all = cases(arguments);
+    println!("proof: {} trials, logs in {}", all.len(), crate::support::sandbox::logs()?.display());
+    let (readings, trials): (Vec<Case>, Vec<Case>) =
+        all.into_iter().partition(|case| matches!(case.scenario, Scenario::Reading(_)));
+    let read = in_lanes(&readings, arguments.lanes, |case| read(&stack, case));
+    let (alone, together): (Vec<Case>, Vec<Case>) = trials.into_iter().partition(|case| case.scenario.is_alone());
     let cases: Vec<Case> = together.iter().chain(&alone).copied().collect();
     let numbered: Vec<(usize, Case)> = cases.iter().copied().enumerate().collect();
     let (together, alone) = numbered.split_at(together.len());
@@ -149,7 +166,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for ((line, verdict), case) in lines.iter_mut().zip(judge(&stack, &left, arguments.lanes)?).zip(&cases) {
         line.judged(case, verdict);
     }
+    lines.extend(read);
     report(lines, begun)
+}
+
+/// A course with a judgement of its own: what it says is the evidence.
+fn read(stack: &Stack, case: &Case) -> Line {
+    let begun = Instant::now();
+    let mut line = Line::new(case);
+    match case.scenario {
+        Scenario::Reading(hazard) => match hazard.play(stack, case.mutation) {
+            Ok(wrong) => line.by = wrong,
+            Err(fault) => line.trouble = Some(fault.to_string()),
+        },
+        _ => line.trouble = Some("nothing is read here".to_owned()),
+    }
+    line.seconds = begun.elapsed().as_secs_f64();
+    line.caught = !line.by.is_empty();
+    if line.trouble.is_some() {
+        line.by.push("liveness".to_owned());
+    }
+    line
 }
 
 fn try_out(ground: &Ground<'_>, number: usize, case: &Case) -> Result<(Line, Left)> {
@@ -162,15 +199,11 @@ fn try_out(ground: &Ground<'_>, number: usize, case: &Case) -> Result<(Line, Lef
     let played = case.scenario.play(&mut trial, &mut found);
     let left = trial.close().context(case)?;
     let line = Line {
-        name: case.name(),
-        scenario: format!("{:?}", case.scenario),
-        delivery: case.delivery.name(),
-        caught: false,
-        by: Vec::new(),
         seconds: begun.elapsed().as_secs_f64(),
         trouble: played.err().map(|fault| fault.to_string()),
         found,
         slot_ahead: left.slot.slot_ahead,
+        ..Line::new(case)
     };
     Ok((line, left))
 }

@@ -9,6 +9,7 @@ use super::connector::Trial;
 use super::counts;
 use super::script;
 use crate::support::fault::Fault;
+use crate::support::hazard::Hazard;
 use crate::support::{Result, poll};
 use crate::torture::Delivery;
 
@@ -51,6 +52,8 @@ pub(super) enum Scenario {
     LargeKilled,
     /// A change in a large transaction for which the connector must halt.
     LargeHalted,
+    /// Rows are read that were there before: no trial's database, nor its judge.
+    Reading(Hazard),
 }
 
 /// What shows the mutation, and in which delivery mode.
@@ -77,6 +80,14 @@ pub(super) fn of(mutation: Mutation) -> (Scenario, Delivery) {
         Mutation::SlotRecreated => Scenario::LostSlot,
         Mutation::SlotAheadIgnored => Scenario::MovedSlot,
         Mutation::ForeignSlotAdopted => Scenario::ForeignSlot,
+        Mutation::UnseenIgnored => Scenario::Reading(Hazard::Invisible),
+        Mutation::UnseenNotKept => Scenario::Reading(Hazard::InvisibleKilled),
+        Mutation::X0Ignored => Scenario::Reading(Hazard::BeforeSlot),
+        Mutation::NoHold => Scenario::Reading(Hazard::Held),
+        Mutation::PublishUnflushed => Scenario::Reading(Hazard::Unflushed),
+        Mutation::ForgetAtOnce => Scenario::Reading(Hazard::Forgotten),
+        Mutation::ProgressOutside => Scenario::Reading(Hazard::ProgressApart),
+        Mutation::LockBehindSnapshot => Scenario::Reading(Hazard::Rewritten),
         Mutation::CheckpointKeys
         | Mutation::DropLastRow
         | Mutation::LastOfKeyOnly
@@ -156,6 +167,7 @@ impl Scenario {
             Self::Refused => refused(trial),
             Self::TooLarge => too_large(trial, found),
             Self::Outstanding => outstanding(trial),
+            Self::Reading(_) => Err("rows are read on another database".into()),
             Self::LargeKilled => {
                 trial.start(Some(Fault::kill(Failpoint::PieceSent, 3)))?;
                 trial.ready()?;

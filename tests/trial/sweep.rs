@@ -13,6 +13,7 @@ use super::judge::judge;
 use super::lanes::in_lanes;
 use super::script;
 use crate::support::fault::{Deed, Fault};
+use crate::support::hazard::Hazard;
 use crate::support::oracle::Verdict;
 use crate::support::stack::Stack;
 use crate::support::{Context, Result, kafka, postgres};
@@ -51,6 +52,8 @@ enum Course {
     Drain,
     /// A change that may not be, behind some pieces of a large transaction.
     Refusal,
+    /// While rows are read that were there before: on a database of its own, and judged there.
+    Reading,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +71,7 @@ impl fmt::Display for Case {
 
 /// Where the point lies: each course on which it is to be hit, and at which passing.
 fn courses(point: Failpoint) -> &'static [(Course, u32)] {
-    use Course::{Adopt, Again, CutOff, Drain, FirstStart, Refusal, Work};
+    use Course::{Adopt, Again, CutOff, Drain, FirstStart, Reading, Refusal, Work};
     match point {
         Failpoint::StateRead
         | Failpoint::ServerIdentified
@@ -99,6 +102,14 @@ fn courses(point: Failpoint) -> &'static [(Course, u32)] {
         Failpoint::StatusSent => &[(Work, 1)],
         Failpoint::DrainBegun | Failpoint::DrainCommitted | Failpoint::StreamLeft => &[(Drain, 1)],
         Failpoint::Aborted => &[(Refusal, 1)],
+        Failpoint::X0Taken
+        | Failpoint::ChunkSplit
+        | Failpoint::ChunkOffered
+        | Failpoint::ChunkRead
+        | Failpoint::ChunkLeft
+        | Failpoint::SnapshotForgotten => &[(Reading, 1)],
+        // With a table's X0 first, then with its rows.
+        Failpoint::ProgressSent => &[(Reading, 1), (Reading, 2)],
     }
 }
 
@@ -114,14 +125,15 @@ fn exists(point: Failpoint, course: Course, delivery: Delivery) -> bool {
     let transactional = match point {
         Failpoint::GroupBegun | Failpoint::Aborted => true,
         Failpoint::CommitSent => course == Course::Work,
-        _ => false,
+        // What is judged here is that nothing comes twice.
+        _ => course == Course::Reading,
     };
     delivery == Delivery::ExactlyOnce || !transactional
 }
 
 /// Where a second daemon could not take over, there is nothing to stall for: it would halt for the same reason.
 fn can_stall(course: Course) -> bool {
-    course != Course::Refusal
+    !matches!(course, Course::Refusal | Course::Reading)
 }
 
 fn cases(arguments: &Arguments) -> Vec<Case> {
@@ -168,9 +180,23 @@ struct Line {
 }
 
 impl Line {
+    fn new(case: &Case) -> Self {
+        Self {
+            failpoint: case.fault.to_string(),
+            course: format!("{:?}", case.course),
+            delivery: case.delivery.name(),
+            reached: false,
+            seconds: 0.0,
+            slot_ahead: 0,
+            trouble: None,
+            verdict: None,
+        }
+    }
+
     fn is_clean(&self) -> bool {
         let granted = |verdict: &Verdict| if self.delivery == "at_least_once" { verdict.duplicates } else { 0 };
-        let verdict = self.verdict.as_ref().is_some_and(|v| v.events > 0 && v.mistakes() == granted(v));
+        let clean = |v: &Verdict| v.events > 0 && v.mistakes() == granted(v);
+        let verdict = self.verdict.as_ref().map_or(self.course == "Reading", clean);
         self.reached && self.trouble.is_none() && self.slot_ahead == 0 && verdict
     }
 }
@@ -182,8 +208,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let stack = Stack::own(postgres, &kafka::Options::default())?;
     let ground = Ground::new(&stack)?;
     let cases = cases(arguments);
-    let numbered: Vec<_> = cases.iter().enumerate().collect();
     println!("sweep: {} trials, logs in {}", cases.len(), crate::support::sandbox::logs()?.display());
+    let (readings, cases): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(|case| case.course == Course::Reading);
+    let read = in_lanes(&readings, arguments.lanes, |case| read(&stack, case));
+    let numbered: Vec<_> = cases.iter().enumerate().collect();
     let tried = in_lanes(&numbered, arguments.lanes, |(number, case)| {
         let tried = try_out(&ground, *number, case);
         if let Ok((line, _)) = &tried
@@ -202,6 +230,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             Err(fault) => drop(line.trouble.get_or_insert(fault.to_string())),
         }
     }
+    lines.extend(read);
     println!("trials {:.0} s, judgement {:.0} s", worked.as_secs_f64(), (begun.elapsed() - worked).as_secs_f64());
     report(&lines, arguments.stall, begun)
 }
@@ -213,16 +242,25 @@ fn try_out(ground: &Ground<'_>, number: usize, case: &Case) -> Result<(Line, Lef
     let ended = take_course(&mut trial, case, &mut reached);
     let left = trial.close().context(case)?;
     let line = Line {
-        failpoint: case.fault.to_string(),
-        course: format!("{:?}", case.course),
-        delivery: case.delivery.name(),
         reached,
         seconds: begun.elapsed().as_secs_f64(),
         slot_ahead: left.slot.slot_ahead,
         trouble: ended.err().map(|fault| fault.to_string()),
-        verdict: None,
+        ..Line::new(case)
     };
     Ok((line, left))
+}
+
+/// A point that is passed while rows are read.
+fn read(stack: &Stack, case: &Case) -> Line {
+    let begun = Instant::now();
+    let played = Hazard::Killed(case.fault).play(stack, None);
+    let trouble = match &played {
+        Ok(wrong) if wrong.is_empty() => None,
+        Ok(wrong) => Some(wrong.join(", ")),
+        Err(fault) => Some(fault.to_string()),
+    };
+    Line { reached: played.is_ok(), seconds: begun.elapsed().as_secs_f64(), trouble, ..Line::new(case) }
 }
 
 /// Kills a daemon there, then lets the next one finish.
@@ -260,6 +298,7 @@ fn take_course(trial: &mut Trial<'_>, case: &Case, reached: &mut bool) -> Result
             script::run(trial, 1)?;
             trial.daemon()?.signal(Signal::TERM)?;
         }
+        Course::Reading => return Err("rows are read on another database".into()),
         Course::Refusal => {
             trial.start(fault)?;
             trial.ready()?;

@@ -6,6 +6,7 @@ use super::{Assembler, Place};
 use crate::decode::CopyRows;
 use crate::encode::Capture;
 use crate::error::{At, Error, Kind, Result};
+use crate::faults::{self, Failpoint};
 use crate::model::{Batch, Change, Operation, Position};
 use crate::pipeline::emit::Origin;
 use crate::pipeline::programs::TablePrograms;
@@ -173,7 +174,9 @@ impl Assembler {
         if let Some(gate) = &mut self.gating.gate {
             gate.publish(range, count)?;
         }
-        self.leave(Unit::new(UnitKind::Chunk, batch, tally, None), sink)
+        self.leave(Unit::new(UnitKind::Chunk, batch, tally, None), sink)?;
+        faults::pass(Failpoint::ChunkLeft);
+        Ok(())
     }
 
     /// Before the open transaction, or where the pieces of it that have left end.

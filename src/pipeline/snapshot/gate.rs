@@ -14,6 +14,7 @@ use self::located::{Gated, Located, key_of, spell};
 use super::{Ask, Asked, ChunkRows, Next, Progress};
 use crate::connector::Plan;
 use crate::error::{Error, Kind, Result};
+use crate::faults::{self, Failpoint, Mutation, mutated};
 use crate::model::{Lsn, Row};
 use crate::pipeline::unit::Pending;
 use crate::snapshot::{Entry, LeftOut, Offer, RangeId, Snapshot, State, Variant, Wait};
@@ -179,7 +180,10 @@ impl Gate {
 
     /// What a unit takes along that leaves now.
     pub(in crate::pipeline) fn leave(&mut self) -> (Vec<Entry>, Pending) {
-        let pending = (!self.core.is_idle()).then(|| self.core.unseen());
+        let mut pending = (!self.core.is_idle()).then(|| self.core.unseen());
+        if mutated(Mutation::UnseenNotKept) {
+            pending = pending.map(|_| Arc::default());
+        }
         (std::mem::take(&mut self.progress), pending)
     }
 
@@ -190,7 +194,11 @@ impl Gate {
 
     /// All before `next_lsn` is judged.
     pub(in crate::pipeline) fn advance(&mut self, next_lsn: Lsn) -> Result<()> {
-        self.progress.extend(self.core.advance(next_lsn)?);
+        let forgotten = self.core.advance(next_lsn)?;
+        if !forgotten.is_empty() {
+            faults::pass(Failpoint::SnapshotForgotten);
+        }
+        self.progress.extend(forgotten);
         Ok(())
     }
 
@@ -200,12 +208,22 @@ impl Gate {
         match ask {
             // A worker that has gone hears no answer.
             Ask::Next(reply) => self.waiting.push(reply),
-            Ask::Split { range, upper, reply } => drop(reply.send(self.core.split(range, upper))),
-            Ask::X0 { table, xid } => self.progress.extend(self.core.set_x0(table, xid)?),
+            Ask::Split { range, upper, reply } => {
+                let upper = self.core.split(range, upper);
+                faults::pass(Failpoint::ChunkSplit);
+                drop(reply.send(upper));
+            }
+            Ask::X0 { table, xid } => {
+                self.progress.extend(self.core.set_x0(table, xid)?);
+                faults::pass(Failpoint::X0Taken);
+            }
             Ask::Offer { range, snapshot, filenode, identity, reply } => {
                 let is_table = self.identify(range.table(), identity)? == range.table();
                 let offer = if is_table { self.core.offer(range, snapshot, filenode) } else { Offer::Discard };
                 self.note_offer(range, &offer);
+                if offer == Offer::Accepted {
+                    faults::pass(Failpoint::ChunkOffered);
+                }
                 drop(reply.send(offer));
             }
             Ask::Identity { range, identity } => drop(self.identify(range.table(), identity)?),
@@ -214,6 +232,7 @@ impl Gate {
             Ask::Rows { range, lsn, rows, published } => {
                 self.core.read(range, lsn);
                 self.rows.insert(range, (rows, published));
+                faults::pass(Failpoint::ChunkRead);
             }
             Ask::Flushed(lsn) => self.core.flushed(lsn),
             Ask::Failed(range) => {

@@ -1,0 +1,89 @@
+//! Rows that are read while the worst happens. What a rule is good for is shown by `make torture-proof`, which switches it
+//! off; where two courses need the same rule, the second one's proof is here.
+
+use walwright::faults::Mutation;
+
+use crate::support::Result;
+use crate::support::hazard::Hazard;
+use crate::support::stack::Stack;
+
+fn survives(hazard: Hazard) -> Result<()> {
+    let wrong = hazard.play(Stack::shared()?, None)?;
+    assert!(wrong.is_empty(), "{wrong:?}");
+    Ok(())
+}
+
+/// It does, and would not without the rule.
+fn survives_by(hazard: Hazard, mutation: Mutation) -> Result<()> {
+    survives(hazard)?;
+    let wrong = hazard.play(Stack::shared()?, Some(mutation))?;
+    println!("{}: {wrong:?}", mutation.name());
+    assert!(!wrong.is_empty(), "nothing is wrong with {}", mutation.name());
+    Ok(())
+}
+
+/// Synchronous replication: what is committed in the log, and streamed, is not visible before a standby has it.
+#[test]
+fn a_commit_that_is_streamed_long_before_it_is_visible() -> Result<()> {
+    survives(Hazard::Invisible)
+}
+
+#[test]
+fn a_commit_that_is_not_visible_when_the_daemon_is_killed() -> Result<()> {
+    survives(Hazard::InvisibleKilled)
+}
+
+#[test]
+fn a_commit_before_the_slots_start_that_is_not_visible() -> Result<()> {
+    survives(Hazard::BeforeSlot)
+}
+
+#[test]
+fn a_row_that_is_older_than_its_table_in_the_publication() -> Result<()> {
+    survives_by(Hazard::AddedTable, Mutation::X0Ignored)
+}
+
+#[test]
+fn rows_that_are_read_and_lost_in_a_crash_of_the_server() -> Result<()> {
+    survives(Hazard::Unflushed)
+}
+
+#[test]
+fn a_rewrite_of_the_table_behind_the_lock() -> Result<()> {
+    survives(Hazard::Rewritten)
+}
+
+#[test]
+fn a_truncate_and_frozen_rows_behind_the_lock() -> Result<()> {
+    survives_by(Hazard::Frozen, Mutation::LockBehindSnapshot)
+}
+
+#[test]
+fn rows_that_change_while_they_are_read() -> Result<()> {
+    survives(Hazard::Held)
+}
+
+#[test]
+fn rows_that_change_in_a_large_transaction_while_they_are_read() -> Result<()> {
+    survives_by(Hazard::LargeHeld, Mutation::NoHold)
+}
+
+#[test]
+fn killed_when_the_stream_has_passed_what_was_read() -> Result<()> {
+    survives(Hazard::Forgotten)
+}
+
+#[test]
+fn killed_between_progress_and_checkpoint() -> Result<()> {
+    survives(Hazard::ProgressApart)
+}
+
+#[test]
+fn nothing_is_visible_as_soon_as_it_is_streamed() -> Result<()> {
+    survives(Hazard::Starvation)
+}
+
+#[test]
+fn an_idle_server_whose_log_ends_in_a_new_segment() -> Result<()> {
+    survives(Hazard::Switched)
+}
