@@ -211,6 +211,8 @@ names! {
         ForgetAtOnce = "forget-at-once",
         /// The progress of a snapshot is committed behind its rows, in a transaction of its own.
         ProgressOutside = "progress-outside",
+        /// A server that nobody writes to is not made to flush what was read.
+        NoPush = "no-push",
         /// The snapshot is taken before the table is locked.
         LockBehindSnapshot = "lock-behind-snapshot",
     }

@@ -10,7 +10,7 @@ use crate::contract::{FieldType, Nullability};
 use crate::error::{At, Error, Kind, Result};
 use crate::map::{TableRules, rule_columns};
 use crate::model::{ColumnType, Operation, ReplicaIdentity, TableName};
-use crate::source::catalog::{CatalogColumn, CatalogTable, Rows};
+use crate::source::catalog::{CatalogColumn, CatalogTable, Rows, TableKind};
 use crate::source::preflight::PublicationState;
 
 /// What the check found: errors halt, warnings are said.
@@ -132,7 +132,10 @@ pub fn tables(plan: &Plan, catalog: &[CatalogTable]) -> Findings {
     let mut findings = Findings::default();
     for name in rule_tables(plan) {
         match catalog.iter().find(|table| table.name == name) {
-            Some(table) => check_table(plan, table, &mut findings),
+            Some(table) => match no_table(table) {
+                Some(error) => findings.errors.push(error),
+                None => check_table(plan, table, &mut findings),
+            },
             None => {
                 let detail =
                     format!("table {name}, which rules name, does not exist; its case counts as in the catalog");
@@ -141,6 +144,22 @@ pub fn tables(plan: &Plan, catalog: &[CatalogTable]) -> Findings {
         }
     }
     findings
+}
+
+/// What has no rows of its own can be in no publication, so that nothing else of it matters.
+pub fn no_table(table: &CatalogTable) -> Option<Error> {
+    let what = match table.kind {
+        TableKind::Table | TableKind::Partitioned => return None,
+        TableKind::View => "a view",
+        TableKind::MaterializedView => "a materialized view",
+        TableKind::Foreign => "a foreign table",
+        TableKind::Other => "no table",
+    };
+    let detail = format!(
+        "{}, which rules name, is {what}, and Postgres publishes the rows of tables only: name the tables that its rows come from",
+        table.name
+    );
+    Some(Error::new(Kind::SchemaMismatch, detail).at(At::table(table.name.clone())))
 }
 
 fn check_table(plan: &Plan, table: &CatalogTable, findings: &mut Findings) {

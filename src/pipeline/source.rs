@@ -14,7 +14,7 @@ use super::task::Stop;
 use crate::checkpoint::judge::{SlotFacts, TimelineSwitch};
 use crate::connector::Plan;
 use crate::error::{Error, Result};
-use crate::model::{ColumnType, Lsn, Relation, ReplicaIdentity};
+use crate::model::{ColumnType, Lsn, Relation, ReplicaIdentity, TableName};
 use crate::source::preflight::{self, PublicationState, ServerState, SlotState};
 use crate::source::{self, Replication, SourceSettings, Sql, SystemIdentity, catalog};
 
@@ -61,10 +61,12 @@ impl Source {
         let tables: Vec<_> = check::rule_tables(plan).into_iter().collect();
         let catalog = self.handle.block_on(catalog::tables(&self.sql, &tables))?;
         let mut findings = check::tables(plan, &catalog);
-        // A table that does not exist is a fault of its own; that the publication lacks it follows from that.
+        // That a table does not exist, or is none, is a fault of its own; that the publication lacks it follows from that.
         let exists = |error: &Error| {
-            let table = error.place().table.as_ref();
-            table.is_none_or(|table| catalog.iter().any(|found| found.name == *table))
+            let is = |table: &TableName| {
+                catalog.iter().any(|found| found.name == *table && check::no_table(found).is_none())
+            };
+            error.place().table.as_ref().is_none_or(is)
         };
         let publication = check::publication(plan, &self.settings.publication, self.publication.as_ref());
         findings.errors.splice(0..0, publication.into_iter().filter(exists));

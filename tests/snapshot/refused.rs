@@ -25,7 +25,9 @@ fn shop(scene: Scene, orders: i64, rows_per_second: u32) -> Result<Scene> {
 /// Adds the rule of `orders` for another table, with a topic of its name.
 fn also(scene: &Scene, table: &str) -> Result<()> {
     let own = std::fs::read_to_string(scene.folder.join(format!("connectors/{}.toml", scene.name)))?;
-    let event = own[own.find("[[event]]").ok_or("no event")?..].replace("public.orders", &format!("public.{table}"));
+    let own = &own[own.find("[[event]]").ok_or("no event")?..];
+    let event =
+        own.split("\n[[topic]]").next().unwrap_or_default().replace("public.orders", &format!("public.{table}"));
     let topic = format!("[[topic]]\nname = \"{table}\"\ncreate = {{ partitions = 1, replication = 1 }}\n\n");
     scene
         .connector_more(&format!("\n{topic}{}", event.replace("topic = \"orders\"", &format!("topic = {table:?}"))))?;
@@ -100,13 +102,13 @@ fn what_is_read_is_not_read_again_after_a_crash() -> Result<()> {
 
 #[test]
 fn connections_that_are_cut_in_the_middle_of_a_chunk() -> Result<()> {
-    let scene = shop(Scene::new("cutoff")?, 30_000, 6_000)?;
+    let scene = shop(Scene::new("cutoff")?, 20_000, 2_000)?;
     let daemon = scene.open()?;
     let (sql, mut cut) = (scene.sql()?, 0);
     let read = poll(WITHIN, || {
         let sessions = sql.query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 AND backend_type = 'client backend'
-             AND query ~ '^COPY|pg_current_snapshot|OFFSET|wal_(flush|insert)_lsn' AND random() < 0.3",
+             AND query ~ '^COPY|pg_current_snapshot|OFFSET|wal_(flush|insert)_lsn'",
             &[&scene.name],
         )?;
         cut += sessions.len();
@@ -114,9 +116,9 @@ fn connections_that_are_cut_in_the_middle_of_a_chunk() -> Result<()> {
     })?;
     println!("{cut} connections cut");
     read.ok_or_else(|| format!("the rows are not read to their end, with {cut} connections cut"))?;
-    assert!(cut >= 10, "{cut}");
+    assert!(cut >= 5, "{cut}");
     scene.finish(daemon)?;
-    scene.exactly(30_000)
+    scene.exactly(20_000)
 }
 
 #[test]
@@ -177,6 +179,9 @@ fn foreign_tables_and_views_are_not_read() -> Result<()> {
     let mut daemon = scene.launch()?;
     let (kind, cause) = halt(&scene, &mut daemon)?;
     assert_eq!(kind, "schema-mismatch");
-    assert!(cause.contains("public.viewed") && cause.contains("public.remote"), "{cause}");
+    let expected = "schema-mismatch: 2 faults\n  \
+        - public.remote, which rules name, is a foreign table, and Postgres publishes the rows of tables only: name the tables that its rows come from\n  \
+        - public.viewed, which rules name, is a view, and Postgres publishes the rows of tables only: name the tables that its rows come from (connector NAME)";
+    assert_eq!(cause, expected);
     Ok(())
 }

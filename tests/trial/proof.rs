@@ -47,7 +47,7 @@ impl Case {
 
     /// Where the mistake's whole harm is that a connector stands still which need not: there is nothing else to see.
     fn harms_liveness(&self) -> bool {
-        self.mutation == Some(Mutation::BothGiveWay)
+        matches!(self.mutation, Some(Mutation::BothGiveWay | Mutation::NoPush))
     }
 }
 
@@ -182,7 +182,7 @@ fn read(stack: &Stack, case: &Case) -> Line {
         _ => line.trouble = Some("nothing is read here".to_owned()),
     }
     line.seconds = begun.elapsed().as_secs_f64();
-    line.caught = !line.by.is_empty();
+    line.caught = !line.by.is_empty() || line.trouble.is_some() && case.harms_liveness();
     if line.trouble.is_some() {
         line.by.push("liveness".to_owned());
     }

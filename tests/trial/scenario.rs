@@ -87,6 +87,7 @@ pub(super) fn of(mutation: Mutation) -> (Scenario, Delivery) {
         Mutation::PublishUnflushed => Scenario::Reading(Hazard::Unflushed),
         Mutation::ForgetAtOnce => Scenario::Reading(Hazard::Forgotten),
         Mutation::ProgressOutside => Scenario::Reading(Hazard::ProgressApart),
+        Mutation::NoPush => Scenario::Reading(Hazard::Switched),
         Mutation::LockBehindSnapshot => Scenario::Reading(Hazard::Rewritten),
         Mutation::CheckpointKeys
         | Mutation::DropLastRow

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use super::{Ask, ChunkRows, Next};
 use crate::error::{At, Disposition, Error, Kind, Result};
+use crate::faults::{Mutation, mutated};
 use crate::model::{Lsn, Relation, TableName};
 use crate::pipeline::task::Stop;
 use crate::snapshot::{Bound, Chunk, Offer, PgSnapshot, RangeId, Variant};
@@ -338,7 +339,7 @@ impl Worker {
             if flushed >= lsn {
                 break;
             }
-            if !pushed && begun.elapsed() >= FLUSH_PATIENCE {
+            if !pushed && begun.elapsed() >= FLUSH_PATIENCE && !mutated(Mutation::NoPush) {
                 self.block_on(reader.current_xid())?;
                 pushed = true;
             } else if self.stop.wait(Duration::from_millis(5)) {

@@ -82,6 +82,7 @@ pub(super) fn added_table(reading: &mut Reading) -> Result<()> {
         event.replace("topic = \"orders\"", "topic = \"added\"")
     ))?;
     reading.table = "added";
+    reading.scene.push()?;
     reading.start(None)?;
     waits(reading)?;
     // The stream does not wait.
@@ -94,20 +95,17 @@ pub(super) fn unflushed(reading: &mut Reading) -> Result<()> {
     let before = reading.start_and_wait()?;
     reading.signal("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'", Signal::STOP)?;
     let sql = reading.sql()?;
-    sql.batch("SET synchronous_commit = off; INSERT INTO orders VALUES (999999, 'LOST')")?;
+    sql.batch("SET synchronous_commit = off; INSERT INTO orders VALUES (0, 'LOST')")?;
     before.batch("ROLLBACK")?;
     reading.until("a worker asks what is flushed", || {
         let asks = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%wal_flush_lsn()::text' AND pid <> pg_backend_pid()";
         Ok(sql.value::<i64>(asks)? > 0)
     })?;
     // All of it lies in the log behind what is not flushed.
-    let published = poll(LOOK, || Ok(Some(reading.published()?).filter(|count| *count > 0.0)))?;
-    if published.is_some() {
-        reading.until("all is published", || Ok(reading.published()? > ROWS as f64))?;
-    }
+    poll(LOOK, || Ok(Some(reading.published()?).filter(|count| *count > 0.0)))?;
     reading.postgres.stop(crate::support::postgres::Stop::Immediate)?;
     reading.postgres.restart()?;
-    let lost: i64 = reading.sql()?.value("SELECT count(*) FROM orders WHERE id = 999999")?;
+    let lost: i64 = reading.sql()?.value("SELECT count(*) FROM orders WHERE id = 0")?;
     if lost > 0 {
         return Err("the server has flushed what it was to lose".into());
     }
@@ -125,7 +123,11 @@ pub(super) fn behind_the_lock(reading: &mut Reading, statements: &str) -> Result
         let waiting = "SELECT count(*) FROM pg_locks WHERE relation = $1::text::regclass AND NOT granted";
         Ok(watch.query(waiting, &[&"orders"])?[0].get::<_, i64>(0) > 0)
     })?;
-    locker.batch("COMMIT")
+    // What is delivered first is in the unseen set, and no snapshot is taken that does not see it.
+    reading.signal(WALSENDER, Signal::STOP)?;
+    locker.batch("COMMIT")?;
+    reading.until("rows are published", || Ok(reading.published()? >= 500.0))?;
+    reading.signal(WALSENDER, Signal::CONT).map(drop)
 }
 
 /// The daemon stands still.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use walwright::faults::Mutation;
@@ -19,6 +20,9 @@ use crate::support::{Result, poll, runtime};
 /// Rows that are there from the beginning: more than one chunk.
 pub(super) const ROWS: i64 = 6_000;
 
+/// What a daemon that makes a mistake does not do any more is not waited for as long.
+const MUTANT_PATIENCE: Duration = Duration::from_secs(30);
+
 pub(super) struct Reading {
     pub(super) daemon: Option<Daemon>,
     pub(super) scene: Scene,
@@ -35,7 +39,6 @@ impl Reading {
         let options = Options::default()
             .set("synchronous_commit", "local")
             .set("synchronous_standby_names", "nobody")
-            .set("wal_writer_delay", "10s")
             .set("bgwriter_lru_maxpages", "0")
             .set("autovacuum", "off");
         let postgres = Postgres::start(&stack.sandbox, options)?;
@@ -43,6 +46,7 @@ impl Reading {
         let scene = Scene::at(&stack.sandbox, &name, &postgres, &stack.kafka, stack.registry.url())?;
         scene.connector("mode = \"none\"", "mode = \"initial\"\nworkers = 1")?;
         scene.connector("on = [\"insert\"]", "on = [\"insert\", \"update\", \"read\"]")?;
+        scene.connector("unmatched = \"filter\"", "unmatched = \"filter\"\ntruncate = \"filter\"")?;
         let reading = Self { daemon: None, scene, postgres, mutation, table: "orders" };
         let sql = reading.scene.sql()?;
         sql.batch(&format!("INSERT INTO orders SELECT i, 'OLD', 1, 'n' || i FROM generate_series(1, {ROWS}) i"))?;
@@ -113,14 +117,16 @@ impl Reading {
     }
 
     pub(super) fn until(&self, what: &str, mut probe: impl FnMut() -> Result<bool>) -> Result<()> {
-        let found = poll(WITHIN, || Ok(probe()?.then_some(())))?;
+        let patience = if self.mutation.is_some() { MUTANT_PATIENCE } else { WITHIN };
+        let found = poll(patience, || Ok(probe()?.then_some(())))?;
         found.ok_or_else(|| format!("it never comes to this: {what}").into())
     }
 
     /// Every range is published, and the stream has passed each of them.
     pub(super) fn is_read(&self) -> Result<bool> {
         let state = self.scene.state()?;
-        Ok(!state.progress.is_empty() && state.checkpoint.is_some_and(|checkpoint| checkpoint.unseen.is_none()))
+        let asked = state.progress.contains_key(&format!("progress/public.{}", self.table));
+        Ok(asked && state.checkpoint.is_some_and(|checkpoint| checkpoint.unseen.is_none()))
     }
 
     pub(super) fn published(&self) -> Result<f64> {
@@ -155,6 +161,7 @@ impl Reading {
     /// Ends the daemon, once it has published everything, and compares the topic with the table.
     pub(super) fn judge(mut self) -> Result<Vec<String>> {
         self.settle()?;
+        let halted = usize::from(self.is_halted());
         let daemon = self.daemon.take().ok_or("no daemon runs")?;
         if self.mutation.is_none() {
             self.scene.finish(daemon)?;
@@ -181,6 +188,7 @@ impl Reading {
             ("never there", folded.keys().filter(|key| !table.contains_key(*key)).count()),
             ("stale", folded.iter().filter(|(key, row)| table.get(*key).is_some_and(|now| now != *row)).count()),
             ("of the same id", repeated),
+            ("halted", halted),
         ];
         Ok(counts.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}")).collect())
     }
