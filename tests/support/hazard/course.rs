@@ -279,6 +279,12 @@ impl Drop for Ended<'_> {
 pub(super) fn switched(reading: &mut Reading) -> Result<()> {
     reading.start(Some(Fault::stop(Failpoint::ChunkSplit, 1)))?;
     stopped(reading)?;
+    // It writes a record of its own, which is flushed soon, within 15 s of any other.
+    let writer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'background writer'";
+    reading.signal(writer, Signal::STOP)?;
     reading.sql()?.batch("SELECT pg_switch_wal()")?;
-    reading.daemon()?.signal(Signal::CONT)
+    reading.daemon()?.signal(Signal::CONT)?;
+    let published = reading.until("the rows are published", || Ok(reading.published()? >= ROWS as f64));
+    reading.signal(writer, Signal::CONT)?;
+    published
 }
