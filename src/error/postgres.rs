@@ -9,6 +9,7 @@ impl Kind {
             "28000" | "28P01" => Kind::PostgresAuthentication,
             "3D000" => Kind::DatabaseMissing,
             "42501" => Kind::Permission,
+            "42P01" => Kind::SchemaMismatch,
             "53300" | "53400" | "53000" | "53100" | "53200" => Kind::PostgresExhausted,
             "55006" => Kind::SlotHeld,
             "55P03" | "57P01" | "57P02" | "57P03" | "57P05" | "25006" | "57014" | "40001" | "40P01" => {
