@@ -31,7 +31,7 @@ sweep: deps
 torture-proof: deps
 	@deploy/drive.sh proof $(if $(ONLY),--only $(ONLY))
 
-# A release build (some minutes), as its users have it; QUICK=1: a tenth of everything.
+# A release build (some minutes), as its users have it; QUICK=1: a tenth of everything; ONLY=snapshot: one workload.
 bench: deps
 	cargo bench --bench whole
 

@@ -6,12 +6,14 @@
 //! ```text
 //! drain     a backlog of small transactions, daemon and pg_recvlogical in turn: rows/s, CPU, memory
 //! large     one transaction of millions of rows: rows/s, memory
+//! snapshot  rows that exist already, beside one COPY of them: rows/s, CPU, memory
 //! latency   single rows at a steady rate: from COMMIT's return to a read_committed consumer
 //! ```
 
 mod drain;
 mod large;
 mod latency;
+mod snapshot;
 mod usage;
 
 #[path = "../../tests/support/mod.rs"]
@@ -39,6 +41,9 @@ struct Arguments {
     /// A tenth of everything, to see that it works.
     #[arg(long, env = "QUICK", value_parser = FalseyValueParser::new())]
     quick: bool,
+    /// One workload alone: drain, large_transaction, snapshot or latency. The report has that one then.
+    #[arg(long, env = "ONLY")]
+    only: Option<String>,
     /// Cargo passes it to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -63,7 +68,7 @@ impl Sizes {
 }
 
 fn main() -> ExitCode {
-    match bench(&Sizes::of(&Arguments::parse())) {
+    match bench(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             eprintln!("{fault}");
@@ -75,23 +80,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn bench(sizes: &Sizes) -> Result<()> {
+fn bench(arguments: &Arguments) -> Result<()> {
+    let sizes = Sizes::of(arguments);
     let load = std::fs::read_to_string("/proc/loadavg")?;
     let build = if cfg!(debug_assertions) { "with debug assertions: not for comparison" } else { "release" };
     println!("build {build}; load before {}", load.trim());
     let stack = Stack::own(server(), &kafka::Options::default())?;
     let site = Site::create(&stack, "oms")?;
-    let drain = drain::run(&site, sizes.changes, sizes.rounds)?;
-    let large = large::run(&site, sizes.rows_at_once)?;
-    let latency = latency::run(&site, sizes.seconds)?;
-    write(&json!({
+    let mut report = json!({
         "build": build,
         "cores": std::thread::available_parallelism()?.get(),
         "load_before": load.trim(),
-        "drain": drain,
-        "large_transaction": large,
-        "latency": latency,
-    }))
+    });
+    let mut run = |name: &str, workload: &dyn Fn() -> Result<Value>| -> Result<()> {
+        if arguments.only.as_ref().is_none_or(|only| only == name) {
+            report[name] = workload()?;
+        }
+        Ok(())
+    };
+    run("drain", &|| drain::run(&site, sizes.changes, sizes.rounds))?;
+    run("large_transaction", &|| large::run(&site, sizes.rows_at_once))?;
+    run("snapshot", &|| snapshot::run(&stack, sizes.changes * 2, sizes.rounds))?;
+    run("latency", &|| latency::run(&site, sizes.seconds))?;
+    write(&report)
 }
 
 /// No checkpoint and no vacuum falls into one round and not into another.

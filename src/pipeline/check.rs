@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::programs::{ContractIds, TablePrograms};
-use crate::connector::{EventPlan, FieldPlan, FieldSource, KeyKind, OnNull, Plan};
+use crate::connector::{EventPlan, FieldPlan, FieldSource, KeyKind, KeyPlan, OnNull, Plan};
 use crate::contract::{FieldType, Nullability};
 use crate::error::{At, Error, Kind, Result};
 use crate::map::{TableRules, rule_columns};
@@ -166,6 +166,7 @@ fn check_table(plan: &Plan, table: &CatalogTable, findings: &mut Findings) {
     findings.errors.extend(identity(plan, table));
     findings.errors.extend(nulls(plan, table));
     findings.warnings.extend(unreadable(plan, table));
+    findings.warnings.extend(folds(plan, table));
     let relation = Arc::new(table.as_relation());
     let not_null = table.columns.iter().filter(|column| column.not_null).map(|column| column.name.clone()).collect();
     if let Err(error) = TableRules::check(plan, &relation, &not_null) {
@@ -199,6 +200,37 @@ fn unreadable(plan: &Plan, table: &CatalogTable) -> Option<String> {
             "{name}: row-level security hides rows from the role, and a snapshot halts; run ALTER ROLE .. BYPASSRLS"
         )),
     }
+}
+
+/// Rows that are read into a topic of state: where its key does not hold the table's, a row whose key changes meanwhile can
+/// be told under the same record key by a read that is older.
+fn folds(plan: &Plan, table: &CatalogTable) -> Vec<String> {
+    let is_state = |event: &EventPlan| plan.tombstones.iter().any(|tombstone| tombstone.topic == event.topic);
+    let read = plan.events_of(&table.name).filter(|(_, event)| event.fires_on(Operation::Read) && is_state(event));
+    let warn = |(_, event): (usize, &EventPlan)| {
+        let fields = match &event.key {
+            KeyPlan::String(field) => std::slice::from_ref(field),
+            KeyPlan::Avro(fields) => fields,
+        };
+        let is_keyed = |column: &&CatalogColumn| {
+            let is = |field: &FieldPlan| matches!(&field.source, FieldSource::Column { column: of, .. } if of.name == column.name);
+            fields.iter().any(is)
+        };
+        let is_full = table.identity == ReplicaIdentity::Full;
+        let of_key =
+            table.columns.iter().filter(|column| if is_full { column.in_primary_key } else { column.in_identity });
+        let missing: Vec<&str> = of_key.filter(|column| !is_keyed(column)).map(|column| column.name.as_str()).collect();
+        (!missing.is_empty()).then(|| {
+            format!(
+                "{}:{}: rows of {} are read into a topic of state whose key lacks {} of the table's key: while a snapshot runs, a row that gets another key may be told as it was",
+                event.place.file.display(),
+                event.place.line,
+                table.name,
+                missing.join(", ")
+            )
+        })
+    };
+    read.filter_map(warn).collect()
 }
 
 /// Programs can be compiled before the registry was asked: what fits does not depend on the ids.

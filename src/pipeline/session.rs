@@ -185,7 +185,7 @@ fn assemble(
                     assembler.answer(ask)?;
                 }
                 assembler.answer_all()?;
-                assembler.publish_ready(&mut sink)?;
+                assembler.publish_ready(!stream.frames.is_empty(), &mut sink)?;
             }
             recv(frames) -> frames => match frames {
                 Ok(frames) => {
@@ -196,7 +196,7 @@ fn assemble(
                     if !gather {
                         assembler.flush(&mut sink)?;
                     }
-                    assembler.publish_ready(&mut sink)?;
+                    assembler.publish_ready(!stream.frames.is_empty(), &mut sink)?;
                 }
                 Err(_) => return Ok(()),
             },

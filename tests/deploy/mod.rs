@@ -64,6 +64,10 @@ fn alert_rules_fire_when_they_should_and_only_then() -> Result<()> {
 #[test]
 fn the_live_endpoint_passes_prometheus_own_check() -> Result<()> {
     let scene = Scene::new("scraped")?;
+    scene.connector("mode = \"none\"", "mode = \"initial\"")?;
+    scene.connector("on = [\"insert\"]", "on = [\"insert\", \"read\"]")?;
+    let grants = format!("GRANT USAGE ON SCHEMA public TO {0}; GRANT SELECT ON orders TO {0}", scene.name);
+    scene.sql()?.batch(&grants)?;
     let daemon = scene.open()?;
     scene.insert(1, 3)?;
     scene.read("orders", 3)?;

@@ -67,9 +67,17 @@ impl Assembler {
     }
 
     /// Publishes the chunks that are ready, and lets the gate go once nothing is left to judge.
-    pub(in crate::pipeline) fn publish_ready(&mut self, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
+    /// The stream goes first: where more of it `waits`, one chunk at most.
+    pub(in crate::pipeline) fn publish_ready(
+        &mut self,
+        waits: bool,
+        sink: &mut impl FnMut(Unit) -> Result<()>,
+    ) -> Result<()> {
         while let Some(range) = self.gating.gate.as_mut().and_then(Gate::ready) {
             self.publish_chunk(range, sink)?;
+            if waits {
+                break;
+            }
         }
         // Publishing may have been what they wait for, and time is.
         self.gating.gate.iter_mut().for_each(Gate::serve);

@@ -97,7 +97,7 @@ metrics! {
         "Rows that the server's planner expects of the table's snapshot; 0 where nothing is read.";
     SNAPSHOT_CHUNKS: Gauge "walwright_snapshot_chunks" ["connector", "table"]
         "Chunks of the table that were published since the connector's last start.";
-    SNAPSHOT_SECONDS_LEFT: Gauge "walwright_snapshot_seconds_left" ["connector", "table"]
+    SNAPSHOT_SECONDS_LEFT: Gauge "walwright_snapshot_remaining_seconds" ["connector", "table"]
         "Seconds that the table's snapshot still takes at its rate so far; 0 where nothing is read, or nothing is known.";
     UNNAMED_COLUMNS: Gauge "walwright_unnamed_columns" ["connector", "table"]
         "Columns of a table that no rule uses and unpublished does not name: they are not published.";
