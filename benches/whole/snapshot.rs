@@ -21,9 +21,10 @@ pub(crate) fn run(stack: &Stack, rows: u64, rounds: usize) -> Result<Value> {
     let sql = scene.sql()?;
     sql.batch(&format!(
         "INSERT INTO orders SELECT i, 'PLACED', (i % 1000) / 7.0, 'note of order ' || i FROM generate_series(1, {rows}) i;
-         VACUUM ANALYZE orders; GRANT USAGE ON SCHEMA public TO {0}; GRANT SELECT ON orders TO {0}",
+         GRANT USAGE ON SCHEMA public TO {0}; GRANT SELECT ON orders TO {0}",
         scene.name
     ))?;
+    sql.batch("VACUUM ANALYZE orders")?;
     scene.push()?;
     println!("\nsnapshot of {rows} rows");
     println!(
