@@ -21,7 +21,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// An order workload, the daemon and a subscriber, and a proof at the end that nothing was lost or doubled.
+    /// Rows that are read, an order workload, the daemon and a subscriber, and a proof at the end that nothing was lost
+    /// or doubled.
     Demo(demo::Arguments),
     /// Start Postgres, Kafka and the schema registry, say where they are, stop them on Ctrl-C.
     Serve(serve::Arguments),

@@ -10,6 +10,7 @@ use super::Arguments;
 use super::screen::{Screen, grouped};
 use super::watch::{Watch, percentiles_ms};
 use crate::support::daemon::Daemon;
+use crate::support::oms::expected::{Counts, since};
 use crate::support::oms::site::{Site, metric};
 use crate::support::oms::workload::journal::Journal;
 use crate::support::oms::workload::{Pace, Workload};
@@ -27,9 +28,23 @@ pub(super) struct Live<'a> {
     pub(super) seconds: Option<u64>,
 }
 
+/// What was written in which time.
+pub(super) struct Lived {
+    pub(super) journal: Journal,
+    pub(super) elapsed: Duration,
+    pub(super) due: Counts,
+}
+
+impl Lived {
+    pub(super) fn events_per_second(&self) -> f64 {
+        self.due.values().sum::<u64>() as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
 impl Live<'_> {
-    /// Runs the workload until it is told to end, and says what was written in which time.
-    pub(super) fn run(&self, site: &Site<'_>, arguments: &Arguments) -> Result<(Journal, Duration)> {
+    /// Runs the workload until it is told to end.
+    pub(super) fn run(&self, site: &Site<'_>, arguments: &Arguments) -> Result<Lived> {
+        let before = site.expected_counts()?;
         let mut workload = Workload::new(&site.connection()?, arguments.seed.unwrap_or_else(random), arguments.writers);
         let pace = Pace { rate: Some(arguments.rate), transactions_per_writer: None };
         let (stop, stopped) = watch::channel(false);
@@ -40,7 +55,8 @@ impl Live<'_> {
         stop.send_replace(true);
         let journal = runtime()?.block_on(running).context("the workload")?;
         shown?;
-        Ok((journal, begun.elapsed()))
+        let elapsed = begun.elapsed();
+        Ok(Lived { journal, elapsed, due: since(&before, &site.expected_counts()?) })
     }
 
     /// Once a second, until a signal, the end of the time, or the end of those who are watched.

@@ -1,33 +1,36 @@
-//! `demo`: the order workload, the daemon and a subscriber side by side, and a proof at the end.
+//! `demo`: rows that exist already are read, then the order workload, the daemon and a subscriber side by side, and a
+//! proof at the end.
 //!
 //! ```text
-//! workload -> Postgres -> daemon -> Kafka -> watch (live figures)
-//!                |                    \----> proof: a fresh subscriber's counts
-//!                \-- SQL counts ------------>   against these
+//! history, workload -> Postgres -> daemon -> Kafka -> watch (live figures)
+//!                         |                    \----> proof: a fresh subscriber's counts
+//!                         \-- SQL counts ------------>   against these
 //! ```
 
 mod live;
 mod proof;
+mod reading;
 mod sample;
 mod screen;
 mod watch;
 
 use std::time::{Duration, Instant};
 
-use self::live::Live;
+use self::live::{Live, Lived};
 use self::proof::Proof;
+use self::reading::{Read, Reading};
 use self::screen::{Screen, grouped};
 use self::watch::{Watch, percentiles_ms};
 use crate::support::daemon::Daemon;
 use crate::support::event::Decoder;
-use crate::support::oms::expected::{Counts, since};
+use crate::support::oms::expected::{Counts, sum};
 use crate::support::oms::site::{Configuration, Site};
 use crate::support::oms::workload::journal::Outcome;
 use crate::support::postgres::SUPERUSER;
 use crate::support::sandbox::logs;
 use crate::support::stack::Stack;
 use crate::support::subscriber::Subscriber;
-use crate::support::{Result, kafka, poll, postgres};
+use crate::support::{Result, kafka, postgres};
 
 /// How long the last events may take to come.
 const CATCH_UP: Duration = Duration::from_secs(60);
@@ -60,34 +63,32 @@ fn demo(arguments: &Arguments) -> Result<()> {
     let begun = Instant::now();
     screen.print("Starting Postgres, Kafka and a schema registry (the first time fetches their packages) ...");
     let stack = Stack::own(postgres::Options::default(), &kafka::Options::default())?;
-    screen.print("Loading the OMS database, registering the contracts, starting walwright ...");
+    screen.print("Loading the OMS database with its past, registering the contracts, starting walwright ...");
     let site = Site::create(&stack, "oms")?;
+    reading::load_history(&site)?;
     let configuration = Configuration::checkout()?;
     site.push_contracts(&configuration)?;
-    // Rows from before the slot are not announced: what is due counts from here.
-    let before = site.expected_counts()?;
     let mut daemon = site.start(&configuration)?;
     screen.print(&servers(&site, &daemon, begun, &screen)?);
 
     let subscriber = Subscriber::new(&stack.kafka, &configuration.topics)?;
     let mut watch = Watch::start(subscriber, Decoder::new(stack.registry.url()), screen.colours)?;
+    let read = Reading { screen: &screen, daemon: &daemon }.run(&site)?;
+    await_events(&watch, &read.due, &daemon)?;
+    watch.with(|seen| seen.forget_latencies());
     let live = Live { screen: &screen, watch: &watch, daemon: &daemon, seconds: arguments.seconds };
-    let (journal, elapsed) = live.run(&site, arguments)?;
-    let due = since(&before, &site.expected_counts()?);
+    let live = live.run(&site, arguments)?;
+    let due = sum(&read.due, &live.due);
     await_events(&watch, &due, &daemon)?;
     watch.stop()?;
     let status = daemon.terminate(DRAIN)?;
     let proof = Proof::read(&stack.kafka, &configuration.topics, stack.registry.url(), due)?;
 
-    let (committed, aborted) = (journal.count(Outcome::Committed), journal.count(Outcome::Aborted));
-    screen.print(&format!(
-        "\n{committed} transactions committed, {aborted} rolled back in {:.0} s",
-        elapsed.as_secs_f64()
-    ));
+    screen.print(&written(&proof, &read, &live));
     screen.print(&proof.table(screen.colours));
     let latency_ms = watch.with(|seen| percentiles_ms(&seen.latency_us));
-    let report = proof.report(elapsed.as_secs_f64(), latency_ms)?;
-    screen.print(&verdict(&proof, elapsed, latency_ms, &screen));
+    let report = proof.report(&read, &live, latency_ms)?;
+    screen.print(&verdict(&proof, &live, latency_ms, &screen));
     screen.print(&format!("report: {}", report.display()));
     if !status.success() {
         return Err(format!("walwright did not end well after SIGTERM ({status})").into());
@@ -123,18 +124,31 @@ fn servers(site: &Site<'_>, daemon: &Daemon, begun: Instant, screen: &Screen) ->
 
 /// Waits until the watch has seen as many events of each type as are due; what is missing then, the proof names.
 fn await_events(watch: &Watch, due: &Counts, daemon: &Daemon) -> Result<()> {
-    let all_there = || watch.with(|seen| due.iter().all(|(name, due)| seen.counts.get(name).unwrap_or(&0) >= due));
-    let there = poll(CATCH_UP, || Ok((all_there() || watch.has_ended()).then_some(())))?;
-    if there.is_none() {
+    if !watch.await_events(due, CATCH_UP)? {
         let state = daemon.get("/readyz").unwrap_or_else(|fault| fault.to_string());
         println!("\nEvents are missing after {} s; walwright says: {state}", CATCH_UP.as_secs());
     }
     Ok(())
 }
 
-fn verdict(proof: &Proof, elapsed: Duration, latency_ms: [f64; 3], screen: &Screen) -> String {
+/// What the source did.
+fn written(proof: &Proof, read: &Read, live: &Lived) -> String {
+    let count = |outcome| live.journal.count(outcome);
+    format!(
+        "\n{} rows that existed were read in {:.1} s while {} orders were imported,\nthen {} transactions committed, {} \
+         rolled back in {:.0} s",
+        grouped(proof.read),
+        read.took.as_secs_f64(),
+        grouped(read.imported),
+        count(Outcome::Committed),
+        count(Outcome::Aborted),
+        live.elapsed.as_secs_f64()
+    )
+}
+
+fn verdict(proof: &Proof, live: &Lived, latency_ms: [f64; 3], screen: &Screen) -> String {
     let [p50, p95, p99] = latency_ms;
-    let per_second = proof.events() as f64 / elapsed.as_secs_f64();
+    let per_second = live.events_per_second();
     let speed =
         format!("{per_second:.0} events/s, commit to subscriber: p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms");
     let events = grouped(proof.events());

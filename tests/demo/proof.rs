@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use rdkafka::message::Message;
 use serde_json::json;
 
+use super::live::Lived;
+use super::reading::Read;
 use super::screen::{Colours, grouped};
 use crate::support::event::Decoder;
 use crate::support::kafka::Kafka;
@@ -18,6 +20,8 @@ use crate::support::{Context, Result};
 pub(super) struct Proof {
     committed: Counts,
     seen: Counts,
+    /// Events that say of themselves that their row was there before.
+    pub(super) read: u64,
     /// Records whose `ce_id` another record of the same topic has.
     pub(super) duplicates: u64,
 }
@@ -26,7 +30,7 @@ impl Proof {
     /// Reads all topics with a consumer that has seen nothing before.
     pub(super) fn read(kafka: &Kafka, topics: &[String], registry: String, committed: Counts) -> Result<Self> {
         let mut decoder = Decoder::new(registry);
-        let mut proof = Self { committed, seen: Counts::new(), duplicates: 0 };
+        let mut proof = Self { committed, seen: Counts::new(), read: 0, duplicates: 0 };
         // Ids as 64 bits: one run's events are far too few for two of them to meet by chance.
         let (hasher, mut ids) = (RandomState::new(), BTreeSet::new());
         read_to_end(kafka, topics, |message| {
@@ -41,6 +45,7 @@ impl Proof {
                     if event.id() != Some(id) {
                         return Err(format!("ce_id {id} is not the id in the event's value").into());
                     }
+                    proof.read += u64::from(event.capture() == Some("SNAPSHOT"));
                     event.name.to_owned()
                 }
             };
@@ -84,7 +89,7 @@ impl Proof {
     }
 
     /// Writes `target/demo/report.json` of this checkout.
-    pub(super) fn report(&self, seconds: f64, latency_ms: [f64; 3]) -> Result<PathBuf> {
+    pub(super) fn report(&self, reading: &Read, live: &Lived, latency_ms: [f64; 3]) -> Result<PathBuf> {
         let [p50, p95, p99] = latency_ms;
         let by_event: serde_json::Map<_, _> = self
             .rows()
@@ -97,8 +102,9 @@ impl Proof {
             "events": self.events(),
             "difference": self.difference(),
             "duplicates": self.duplicates,
-            "seconds": seconds,
-            "events_per_second": self.events() as f64 / seconds,
+            "read": { "events": self.read, "seconds": reading.took.as_secs_f64() },
+            "seconds": live.elapsed.as_secs_f64(),
+            "events_per_second": live.events_per_second(),
             "latency_ms": { "p50": p50, "p95": p95, "p99": p99 },
             "by_event": by_event,
         });

@@ -11,10 +11,10 @@ use rdkafka::message::{BorrowedMessage, Message};
 
 use super::sample::sample;
 use super::screen::Colours;
-use crate::support::Result;
 use crate::support::event::Decoder;
 use crate::support::oms::expected::Counts;
 use crate::support::subscriber::Subscriber;
+use crate::support::{Result, poll};
 
 /// After so many events a sample is taken of a type that was shown before.
 const SAMPLE_AFTER: u64 = 200;
@@ -71,6 +71,12 @@ impl Watch {
     /// An error of the reader ends the watch early.
     pub(super) fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits until it has seen as many events of each type as are due, or has ended; false: they have not come.
+    pub(super) fn await_events(&self, due: &Counts, within: Duration) -> Result<bool> {
+        let all_there = || self.with(|seen| due.iter().all(|(name, due)| seen.counts.get(name).unwrap_or(&0) >= due));
+        Ok(poll(within, || Ok((all_there() || self.has_ended()).then_some(())))?.is_some())
     }
 
     /// Stops reading; an error of the reader comes up here.
@@ -146,6 +152,12 @@ impl Seen {
                 None
             }
         }
+    }
+
+    /// Latencies count from now on.
+    pub(super) fn forget_latencies(&mut self) {
+        self.latency_us.reset();
+        self.recent_us.reset();
     }
 
     pub(super) fn ask_for_sample(&mut self) {

@@ -84,6 +84,14 @@ impl Event<'_> {
         }
     }
 
+    /// `meta.capture`: `STREAM`, `SNAPSHOT`, `BACKFILL` or `REPLAY`.
+    pub(crate) fn capture(&self) -> Option<&str> {
+        match self.meta("capture")? {
+            Value::Enum(_, symbol) => Some(symbol),
+            _ => None,
+        }
+    }
+
     fn meta(&self, name: &str) -> Option<&Value> {
         field(field(&self.value, "meta")?, name)
     }

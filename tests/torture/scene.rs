@@ -66,7 +66,7 @@ impl Scene {
     pub(super) fn set(arguments: &Arguments, seed: u64) -> Result<Self> {
         let stack = Stack::own(postgres::Options::default(), &kafka::Options::default())?;
         let site = Site::create(&stack, DATABASE)?;
-        let configuration = Configuration::checkout()?;
+        let configuration = Configuration::stream_only(&stack)?;
         site.push_contracts(&configuration)?;
         let (due_before, connection) = (site.expected_counts()?, site.connection()?);
         let folder = stack.sandbox.folder("torture")?;

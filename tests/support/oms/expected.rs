@@ -1,7 +1,7 @@
 //! How many events of each type the source's rows call for: counted by SQL alone, knowing nothing of the daemon.
 //!
 //! The counts are those since the tables were created. A daemon that starts later owes the difference to a count made
-//! when its slot came to be; see [`since`].
+//! when its slot came to be; see [`since`]. One that reads the rows it finds owes [`read_counts`] and what comes after.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,11 @@ const QUERIES: &[(&str, &str)] = &[
 
 /// Counts all event types in one statement, so in one snapshot.
 pub(crate) async fn expected_counts(client: &Client) -> Result<Counts, Error> {
-    let sql = QUERIES
+    counts(client, QUERIES).await
+}
+
+async fn counts(client: &Client, queries: &[(&str, &str)]) -> Result<Counts, Error> {
+    let sql = queries
         .iter()
         .map(|(event, query)| format!("SELECT '{event}', ({query})"))
         .collect::<Vec<_>>()
@@ -43,7 +47,28 @@ pub(crate) async fn expected_counts(client: &Client) -> Result<Counts, Error> {
     Ok(rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, i64>(1).unsigned_abs())).collect())
 }
 
+/// The rows of each table that a rule on `read` names: one event of each, whether it was read or inserted.
+const READ_QUERIES: &[(&str, &str)] = &[
+    ("oms.OrderPlaced", "SELECT count(*) FROM orders"),
+    ("oms.OrderLineAdded", "SELECT count(*) FROM order_lines"),
+    ("oms.OrderShipped", "SELECT count(*) FROM shipments"),
+    ("oms.ReturnReceived", "SELECT count(*) FROM returns"),
+    ("oms.CustomerChanged", "SELECT count(*) FROM customers"),
+];
+
+/// What is due once all rows have been read, if nothing was written since the slot exists but new rows.
+pub(crate) async fn read_counts(client: &Client) -> Result<Counts, Error> {
+    counts(client, READ_QUERIES).await
+}
+
 /// What became due between two counts of one database.
 pub(crate) fn since(earlier: &Counts, later: &Counts) -> Counts {
     later.iter().map(|(event, count)| (event.clone(), count - earlier.get(event).copied().unwrap_or(0))).collect()
+}
+
+/// Both together.
+pub(crate) fn sum(one: &Counts, other: &Counts) -> Counts {
+    let mut all = one.clone();
+    other.iter().for_each(|(event, count)| *all.entry(event.clone()).or_default() += count);
+    all
 }

@@ -5,11 +5,13 @@
 //! ```
 //!
 //! The difference of the two counts is what a subscriber must have seen of each event type. Both are taken while nobody
-//! writes.
+//! writes. Where rows that exist already are read, the first count is taken when they have been, and `read_counts()` at
+//! that time is due as well.
 #![allow(dead_code, reason = "each test target uses a part of this module")]
 
 pub(crate) mod backlog;
 pub(crate) mod expected;
+pub(crate) mod history;
 pub(crate) mod site;
 pub(crate) mod workload;
 
@@ -47,9 +49,14 @@ const REFERENCE_DATA: &str = "
     FROM generate_series(1, 20) n;
     COMMIT;";
 
-/// The text of `connectors/oms.toml` under another source id and slot, for several of them in one cluster.
+/// The text of `connectors/oms.toml`, without the rows that exist before the slot.
+pub(crate) fn stream_only() -> String {
+    include_str!("../../../connectors/oms.toml").replace("mode = \"initial\"", "mode = \"none\"")
+}
+
+/// The same under another source id and slot, for several of them in one cluster.
 pub(crate) fn connector_file(source_id: &str, slot: &str) -> String {
-    include_str!("../../../connectors/oms.toml")
+    stream_only()
         .replace("\"/oms/demo\"", &format!("{source_id:?}"))
         .replace("slot = \"walwright_oms\"", &format!("slot = {slot:?}"))
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::expected::{Counts, expected_counts};
+use super::expected::{Counts, expected_counts, read_counts};
 use crate::support::daemon::{BINARY, Daemon};
 use crate::support::process::run;
 use crate::support::sandbox::{Sandbox, random};
@@ -50,10 +50,18 @@ impl Configuration {
         Self::own(stack, name, &connector.replace(&own, &format!("{own}\nadopt_slot = true")))
     }
 
+    /// The files of this checkout, but rows that exist before the slot are not read.
+    pub(crate) fn stream_only(stack: &Stack) -> Result<Self> {
+        Self::written(stack, "oms", &super::stream_only(), String::new())
+    }
+
     /// A connector of this name and text, in a folder of its own, with topics of its own.
     pub(crate) fn own(stack: &Stack, name: &str, connector: &str) -> Result<Self> {
+        Self::written(stack, name, connector, format!("{name}."))
+    }
+
+    fn written(stack: &Stack, name: &str, connector: &str, topic_prefix: String) -> Result<Self> {
         let folder = stack.sandbox.folder(name)?;
-        let topic_prefix = format!("{name}.");
         let topics = topics(connector, &topic_prefix)?;
         std::fs::create_dir(folder.join("connectors"))?;
         std::fs::write(folder.join("connectors").join(format!("{name}.toml")), connector)?;
@@ -116,6 +124,12 @@ impl<'a> Site<'a> {
     pub(crate) fn expected_counts(&self) -> Result<Counts> {
         let sql = self.sql()?;
         runtime()?.block_on(expected_counts(sql.client())).context("count the events due")
+    }
+
+    /// The events due when all rows that exist now have been read.
+    pub(crate) fn read_counts(&self) -> Result<Counts> {
+        let sql = self.sql()?;
+        runtime()?.block_on(read_counts(sql.client())).context("count the rows to read")
     }
 
     /// Registers the contracts, as an operator does before the first start.
