@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     /// Read no further; what was published stays.
     #[arg(long)]
     cancel: bool,
-    /// The daemon's address; where not given, that of [admin] listen on this host.
+    /// The daemon's address; where not given, what the process file has it listen on, on this host.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// As JSON, also on a terminal; elsewhere it is JSON anyway.
