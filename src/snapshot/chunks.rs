@@ -74,14 +74,17 @@ impl Snapshot {
         }
     }
 
-    /// The server has flushed its log up to here, says a connection that was open before the snapshots in use were taken.
-    pub fn flushed(&mut self, lsn: Lsn) {
-        self.flushed = self.flushed.max(lsn);
+    /// The server has flushed its log up to here, says the connection that took the snapshot by which the range is read.
+    /// It counts for this reading only: another range's snapshot may be of the server as it was before a crash.
+    pub fn flushed(&mut self, id: RangeId, lsn: Lsn) {
+        if let Some(Phase::Reading(reading)) = self.range_mut(id).map(|range| &mut range.phase) {
+            reading.flushed = reading.flushed.max(lsn);
+        }
     }
 
     /// What the chunk waits for.
     pub fn wait(&self, id: RangeId) -> Wait {
-        self.get(id.table).map_or(Wait::Discard, |table| table.wait(id.ordinal, self.flushed, self.passed))
+        self.get(id.table).map_or(Wait::Discard, |table| table.wait(id.ordinal, self.passed))
     }
 
     /// The rows of the chunk that are not published.

@@ -10,6 +10,8 @@
 //! offer(S, filenode)     Accepted: from here on the stream holds at changes of the range that S does not see
 //!   H = pg_current_wal_insert_lsn(); COPY ..; COMMIT
 //! read(H)                wait() says what the chunk waits for
+//!   F = pg_current_wal_flush_lsn(), on the same connection
+//! flushed(F)             until F has reached H, or the stream has passed H
 //! publish                its records go into the Kafka transaction of its rows
 //! advance                the stream has moved on: snapshots that it has passed are forgotten
 //! ```
@@ -25,8 +27,9 @@
 //! changes that S does not see. What must hold for the answers to be right, all of it the caller's to see to:
 //!
 //! - The lock comes before S: a TRUNCATE or a rewrite that S does not see leaves S an empty table to read.
-//! - The flush position comes from a connection that was open when S was taken, such as the replication connection: a
-//!   server that has crashed since counts on from where its log was cut, with other contents and the same xids.
+//! - F comes from the connection that took S: a server that has crashed since counts on from where its log was cut, with
+//!   other contents and the same xids. So F counts for this reading only; the stream, whose connection is older than
+//!   every S of the session, vouches for all that it has passed.
 //! - Of transactions that are on Kafka since before the session, nothing is asked or told.
 //! - Units are committed in their order. Records that a method returns go into the unit of what the method was told, and
 //!   each unit carries `unseen()` as it is when the unit leaves, or later.

@@ -59,6 +59,8 @@ pub(super) struct Reading {
     pub(super) filenode: u32,
     /// The end of the log after the snapshot was taken; known once the rows are read.
     pub(super) lsn: Option<Lsn>,
+    /// The server has flushed its log up to here, as the connection that took the snapshot says.
+    pub(super) flushed: Lsn,
     /// The stream waits for it.
     pub(super) held: bool,
     pub(super) left_out: LeftOut,
@@ -118,6 +120,11 @@ impl Range {
 }
 
 impl Reading {
+    pub(super) fn new(snapshot: Arc<PgSnapshot>, filenode: u32) -> Reading {
+        let left_out = LeftOut::Keys(BTreeSet::new());
+        Reading { snapshot, filenode, lsn: None, flushed: Lsn::default(), held: false, left_out, left_out_bytes: 0 }
+    }
+
     /// The row with this key is not to be published.
     pub(super) fn leave_out(&mut self, key: &[u8]) {
         if let LeftOut::Keys(keys) = &mut self.left_out

@@ -234,21 +234,19 @@ impl Table {
             return Offer::Unseen(unseen);
         }
         range.unseen.clear();
-        let (snapshot, left_out) = (snapshot.clone(), LeftOut::Keys(Default::default()));
-        range.phase =
-            Phase::Reading(Reading { snapshot, filenode, lsn: None, held: false, left_out, left_out_bytes: 0 });
+        range.phase = Phase::Reading(Reading::new(snapshot.clone(), filenode));
         self.filenode.get_or_insert(filenode);
         Offer::Accepted
     }
 
-    /// What the chunk waits for.
-    pub(super) fn wait(&self, ordinal: u64, flushed: Lsn, passed: Lsn) -> Wait {
+    /// What the chunk waits for. What the stream has passed is flushed: a server sends nothing before.
+    pub(super) fn wait(&self, ordinal: u64, passed: Lsn) -> Wait {
         let Some(reading) = self.chain.get(&ordinal).and_then(Range::reading) else { return Wait::Discard };
         if reading.leaves_out_too_many() {
             return Wait::Discard;
         }
         let Some(lsn) = reading.lsn else { return Wait::Rows };
-        if flushed < lsn && !mutated(Mutation::PublishUnflushed) {
+        if reading.flushed.max(passed) < lsn && !mutated(Mutation::PublishUnflushed) {
             return Wait::Flush(lsn);
         }
         if passed < lsn && !self.may_precede_the_stream(reading) {

@@ -26,7 +26,6 @@ pub struct Snapshot {
     xid: u64,
     /// What the stream has passed, exclusive.
     pub(super) passed: Lsn,
-    pub(super) flushed: Lsn,
     /// There are ranges.
     active: bool,
     /// The least position at which a snapshot is to be forgotten.
@@ -68,7 +67,6 @@ impl Snapshot {
             reference,
             xid: 0,
             passed: next_lsn,
-            flushed: next_lsn,
             active: false,
             forget_at: None,
             unseen: None,
@@ -260,7 +258,6 @@ impl Snapshot {
     /// records go into the unit that leads to `next_lsn`, or a later one.
     pub fn advance(&mut self, next_lsn: Lsn) -> Result<Vec<Entry>> {
         self.passed = self.passed.max(next_lsn);
-        self.flushed = self.flushed.max(next_lsn);
         let mut entries = Vec::new();
         if self.forget_at.is_some_and(|lsn| lsn <= next_lsn) {
             for table in self.tables.iter_mut().flatten() {

@@ -234,7 +234,7 @@ impl Gate {
                 self.rows.insert(range, (rows, published));
                 faults::pass(Failpoint::ChunkRead);
             }
-            Ask::Flushed(lsn) => self.core.flushed(lsn),
+            Ask::Flushed { range, lsn } => self.core.flushed(range, lsn),
             Ask::Failed(range) => {
                 self.rows.remove(&range);
                 self.core.failed(range);

@@ -43,8 +43,8 @@ pub(super) enum Ask {
     Pause,
     /// The rows of the range; what the sender is dropped with is published, or thrown away.
     Rows { range: RangeId, lsn: Lsn, rows: ChunkRows, published: Sender<()> },
-    /// The server has flushed so far.
-    Flushed(Lsn),
+    /// The server has flushed so far, says the connection by which the rows of the range were read.
+    Flushed { range: RangeId, lsn: Lsn },
     /// The range cannot be read for now.
     Failed(RangeId),
     /// A backfill's range cannot be read before a person has mended what keeps from it.

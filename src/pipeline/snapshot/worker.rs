@@ -327,7 +327,8 @@ impl Worker {
         }
     }
 
-    /// Gives the rows to the gate and waits until they are published; meanwhile it makes sure that what they show is durable.
+    /// Gives the rows to the gate and waits until they are published; meanwhile it makes sure that what they show is
+    /// durable. Only `reader`, whose connection took their snapshot, can say so: where it breaks the rows are given up.
     fn hand_over(&self, reader: &ChunkReader, range: RangeId, lsn: Lsn, rows: ChunkRows) -> Result<Step> {
         let (published, done) = bounded::<()>(0);
         if self.settings.asks.send(Ask::Rows { range, lsn, rows, published }).is_err() {
@@ -336,7 +337,7 @@ impl Worker {
         let (begun, mut pushed) = (Instant::now(), false);
         loop {
             let flushed = self.block_on(reader.flush_lsn())?;
-            drop(self.settings.asks.send(Ask::Flushed(flushed)));
+            drop(self.settings.asks.send(Ask::Flushed { range, lsn: flushed }));
             if flushed >= lsn {
                 break;
             }

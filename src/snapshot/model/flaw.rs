@@ -23,6 +23,8 @@ pub(super) enum Flaw {
     WaitsForNoFlush,
     /// The flush position is asked of a server that has crashed meanwhile.
     AsksAnotherServer,
+    /// What one worker's connection says of flushing counts for the chunks of others.
+    VouchesForOthers,
     /// A snapshot is forgotten as soon as its rows are published.
     ForgetsEarly,
     /// A snapshot is forgotten in the Kafka transaction before the one that has passed it.
@@ -57,6 +59,7 @@ impl Flaw {
         Flaw::TakesNoLock,
         Flaw::WaitsForNoFlush,
         Flaw::AsksAnotherServer,
+        Flaw::VouchesForOthers,
         Flaw::ForgetsEarly,
         Flaw::ForgetsApart,
         Flaw::IgnoresTheFilenode,

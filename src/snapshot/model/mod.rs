@@ -4,7 +4,8 @@
 //! each worker holds; what the committer has in hand and what is on Kafka. From each, everything that may happen next is
 //! tried: commits, flushes, visibility, deliveries, snapshots taken and offered, reads, publishing, Kafka's commits, a
 //! chunk that fails, a crash of the daemon, a power cut of the server (which takes unflushed commits back and gives their
-//! xids again), a pause, a cancellation. Where nothing can happen any more, all must be done, and done right (`check`).
+//! xids again; workers connect anew and read on until the session ends), a pause, a cancellation. Where nothing can happen
+//! any more, all must be done, and done right (`check`).
 //!
 //! `flaw` lists mistakes that this must find; `STATES=1` tells how many states each scope has.
 

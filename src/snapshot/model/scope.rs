@@ -91,6 +91,7 @@ pub(super) fn small() -> Groups {
     vec![
         ("one transaction", one(A, limits(1, 1, 0, 0))),
         ("one transaction, two workers", both(&Scope { workers: 2, limits: limits(0, 0, 1, 0), ..PLAIN }, 1)),
+        ("two workers, a power cut", both(&Scope { workers: 2, limits: limits(0, 1, 0, 0), ..PLAIN }, 1)),
         ("one transaction, empty table, a pause", one(EMPTY, limits(0, 0, 0, 1))),
         ("two transactions", both(&PLAIN, 2)),
         (
@@ -166,6 +167,7 @@ pub(super) fn for_flaw(flaw: Flaw) -> Scope {
         | Flaw::AcceptsStale => plain,
         Flaw::ForgetsUnseen | Flaw::ProgressApart | Flaw::ForgetsApart => Scope { limits: limits(1, 0, 0, 0), ..plain },
         Flaw::WaitsForNoFlush | Flaw::AsksAnotherServer => Scope { limits: limits(0, 1, 0, 0), ..plain },
+        Flaw::VouchesForOthers => Scope { workers: 2, limits: limits(0, 1, 0, 0), ..plain },
         Flaw::TakesNoX0 => slot,
         Flaw::KeepsLostX0 => Scope { limits: limits(0, 1, 0, 0), ..slot },
         Flaw::TakesNoLock | Flaw::IgnoresTheFilenode => ddl,

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::flaw::Flaw;
 use super::postgres::{KEYS, Op, Status, value};
-use super::world::{Event, Scope, TABLE, Unit, Worker, World, bound, is_refused, keys_between};
+use super::world::{Event, ReadChunk, Scope, TABLE, Unit, Worker, World, bound, is_refused, keys_between};
 use crate::model::Lsn;
 use crate::snapshot::range::Phase;
 use crate::snapshot::{LeftOut, Offer, Place, RangeId, Variant, Verdict, Wait};
@@ -115,7 +115,6 @@ impl World {
     pub(super) fn follow_worker(&self, scope: &Scope, number: usize, all: &mut Following) -> Result<(), String> {
         match &self.workers[number] {
             Worker::Idle if self.workers[..number].contains(&Worker::Idle) => {}
-            Worker::Idle | Worker::Assigned(..) if self.ending => {}
             Worker::Idle => {
                 self.then("take S", all, |world| world.assign(scope, number));
                 if all.last().is_some_and(|(_, world)| world.workers[number] == Worker::Idle) {
@@ -131,29 +130,32 @@ impl World {
                     Offer::Discard | Offer::NoX0 => Worker::Idle,
                     _ => Worker::Assigned(*id, *keys),
                 };
-                if is_refused(&offer) && self.is_quiet() && **taken == self.postgres.take(&scope.script) {
+                if is_refused(&offer) && !self.ending && self.is_quiet() && **taken == self.postgres.take(&scope.script)
+                {
                     return Err(format!("stuck: {offer:?} though nothing runs: {taken:?}"));
                 }
                 all.push(("offer", world));
             }
-            Worker::Reading(id, keys, sees) => {
+            &Worker::Reading(range, keys, sees) => {
                 if !self.postgres.is_locked(&scope.script) {
                     self.then("read", all, |world| {
-                        let rows = world.postgres.read(&scope.script, scope.base, *sees);
-                        world.core.read(*id, Lsn(world.postgres.log.len() as u64));
-                        world.workers[number] = Worker::Read(*id, *keys, *sees, rows);
+                        let rows = world.postgres.read(&scope.script, scope.base, sees);
+                        world.core.read(range, Lsn(world.postgres.log.len() as u64));
+                        world.workers[number] = Worker::Read(ReadChunk { range, keys, sees, rows, is_connected: true });
                     });
                 }
             }
-            Worker::Read(id, ..) => self.follow_wait(scope, number, *id, all),
-            Worker::Lost => {}
+            Worker::Read(chunk) => self.follow_wait(scope, number, chunk, all),
+            Worker::Lost(range) => self.follow_loss(number, *range, all),
         }
         self.follow_failure(scope, number, all);
         Ok(())
     }
 
-    fn follow_wait(&self, scope: &Scope, number: usize, id: RangeId, all: &mut Following) {
+    fn follow_wait(&self, scope: &Scope, number: usize, chunk: &ReadChunk, all: &mut Following) {
+        let id = chunk.range;
         match (self.core.wait(id), scope.flaw) {
+            (Wait::Flush(_), _) if !chunk.is_connected => self.follow_loss(number, id, all),
             (Wait::Ready, _) => self.then("publish", all, |world| world.publish(scope, number)),
             (Wait::Stream(_), Some(Flaw::WaitsForNoStream)) if scope.variant == Variant::Backfill => {
                 self.then("publish", all, |world| world.publish_ahead(scope, number));
@@ -169,9 +171,19 @@ impl World {
         }
     }
 
+    /// The worker gives its range back and connects anew, though the session is about to end.
+    fn follow_loss(&self, number: usize, id: RangeId, all: &mut Following) {
+        self.then("connect anew", all, |world| {
+            world.core.failed(id);
+            world.workers[number] = Worker::Idle;
+        });
+    }
+
     fn follow_failure(&self, scope: &Scope, number: usize, all: &mut Following) {
-        let (Worker::Took(id, ..) | Worker::Reading(id, ..) | Worker::Read(id, ..)) = self.workers[number] else {
-            return;
+        let id = match &self.workers[number] {
+            Worker::Took(id, ..) | Worker::Reading(id, ..) => *id,
+            Worker::Read(chunk) => chunk.range,
+            Worker::Idle | Worker::Assigned(..) | Worker::Lost(_) => return,
         };
         if self.left.failures == 0 {
             return;
@@ -238,7 +250,7 @@ impl World {
 
     fn publish(&mut self, scope: &Scope, number: usize) {
         let worker = std::mem::replace(&mut self.workers[number], Worker::Idle);
-        let Worker::Read(id, keys, sees, rows) = worker else { return };
+        let Worker::Read(ReadChunk { range: id, keys, sees, rows, .. }) = worker else { return };
         let left_out = match self.core.left_out(id) {
             _ if scope.flaw == Some(Flaw::LeavesNothingOut) => LeftOut::Keys(Default::default()),
             Some(left_out) => left_out.clone(),
@@ -260,7 +272,7 @@ impl World {
 
     /// Publishes as if the stream were further on than it is.
     fn publish_ahead(&mut self, scope: &Scope, number: usize) {
-        let Worker::Read(id, ..) = self.workers[number] else { return };
+        let Worker::Read(ReadChunk { range: id, .. }) = self.workers[number] else { return };
         if let Some(Phase::Reading(reading)) = self.core.range_mut(id).map(|range| &mut range.phase) {
             reading.held = true;
         }

@@ -82,9 +82,20 @@ pub(super) enum Worker {
     Took(RangeId, (usize, usize), Rc<Taken>),
     Reading(RangeId, (usize, usize), u8),
     /// It has read: its transaction has ended.
-    Read(RangeId, (usize, usize), u8, Rows),
-    /// Its connection was lost with the server.
-    Lost,
+    Read(ReadChunk),
+    /// Its connection was lost with the server while it had the range.
+    Lost(RangeId),
+}
+
+/// The rows of a range, and of which server the worker asks what is flushed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ReadChunk {
+    pub(super) range: RangeId,
+    pub(super) keys: (usize, usize),
+    pub(super) sees: u8,
+    pub(super) rows: Rows,
+    /// The connection that took the snapshot is open.
+    pub(super) is_connected: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -151,11 +162,7 @@ impl World {
         }
         self.follow_failures(scope, &mut all);
         for (_, world) in &mut all {
-            if scope.flaw == Some(Flaw::WaitsForNoFlush) {
-                world.core.flushed(Lsn(u64::MAX));
-            } else if !world.ending || scope.flaw == Some(Flaw::AsksAnotherServer) {
-                world.core.flushed(Lsn(world.postgres.flushed as u64));
-            }
+            world.tell_flushed(scope);
             world.core.unseen();
         }
         all.retain(|(_, world)| world != self);
@@ -277,12 +284,24 @@ impl World {
                 world.left.power_cuts -= 1;
                 world.postgres.crash();
                 world.ending = world.has_slot;
-                for worker in &mut world.workers {
-                    if !matches!(worker, Worker::Read(..)) {
-                        *worker = if world.has_slot { Worker::Lost } else { Worker::Idle };
-                    }
-                }
+                world.workers.iter_mut().for_each(Worker::disconnect);
             });
+        }
+    }
+
+    /// What each worker that has read hears of its connection.
+    fn tell_flushed(&mut self, scope: &Scope) {
+        let flushed = Lsn(self.postgres.flushed as u64);
+        let chunks: Vec<(RangeId, bool)> = self.workers.iter().filter_map(Worker::flushes).collect();
+        let any = chunks.iter().any(|(_, is_connected)| *is_connected);
+        for (range, is_connected) in chunks {
+            match scope.flaw {
+                Some(Flaw::WaitsForNoFlush) => self.core.flushed(range, Lsn(u64::MAX)),
+                Some(Flaw::AsksAnotherServer) => self.core.flushed(range, flushed),
+                Some(Flaw::VouchesForOthers) if any => self.core.flushed(range, flushed),
+                _ if is_connected => self.core.flushed(range, flushed),
+                _ => {}
+            }
         }
     }
 
@@ -297,6 +316,8 @@ impl World {
         (self.next, self.delivered) = (kafka.next, 0);
         self.current = Unit::default();
         self.units.clear();
+        // One of them goes on: two that begin while X0 is lost can make each other draw it anew without end.
+        self.workers.truncate(1);
         self.workers.fill(Worker::Idle);
     }
 
@@ -330,6 +351,27 @@ impl World {
             return;
         }
         self.units.push_back(Rc::new(unit));
+    }
+}
+
+impl Worker {
+    /// The server crashes.
+    fn disconnect(&mut self) {
+        match self {
+            Worker::Assigned(range, _) | Worker::Took(range, ..) | Worker::Reading(range, ..) => {
+                *self = Worker::Lost(*range);
+            }
+            Worker::Read(chunk) => chunk.is_connected = false,
+            Worker::Idle | Worker::Lost(_) => {}
+        }
+    }
+
+    /// The range that it has read, and whether it can ask what is flushed.
+    fn flushes(&self) -> Option<(RangeId, bool)> {
+        match self {
+            Worker::Read(chunk) => Some((chunk.range, chunk.is_connected)),
+            _ => None,
+        }
     }
 }
 

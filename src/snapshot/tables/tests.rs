@@ -80,7 +80,7 @@ fn a_table_is_read_chunk_by_chunk_and_forgotten() {
     assert!(!snapshot.is_idle() && snapshot.judges(0));
     let first = read(&mut snapshot, Some("m"), 20, 100);
     assert_eq!(snapshot.wait(first), Wait::Flush(Lsn(100)));
-    snapshot.flushed(Lsn(100));
+    snapshot.flushed(first, Lsn(100));
     assert_eq!(judge(&mut snapshot, 19, first), Verdict::Covered);
     assert_eq!(judge(&mut snapshot, 20, first), Verdict::Hold(first));
     topic.take(snapshot.publish(first, 5).unwrap());
@@ -109,6 +109,29 @@ fn a_table_is_read_chunk_by_chunk_and_forgotten() {
 }
 
 #[test]
+fn a_flush_position_counts_for_its_own_reading_only() {
+    let (mut snapshot, _) = asked(Variant::Initial);
+    let first = read(&mut snapshot, Some("m"), 20, 100);
+    let rest = read(&mut snapshot, None, 20, 90);
+    // The other worker's connection may be of the server after a crash, which has written other contents up to here.
+    snapshot.flushed(rest, Lsn(500));
+    assert_eq!((snapshot.wait(first), snapshot.wait(rest)), (Wait::Flush(Lsn(100)), Wait::Ready));
+    assert!(snapshot.publish(first, 1).is_err());
+    snapshot.flushed(first, Lsn(99));
+    assert_eq!(snapshot.wait(first), Wait::Flush(Lsn(100)));
+    // A reading that was given back leaves nothing to the next one of its range.
+    snapshot.flushed(first, Lsn(100));
+    assert_eq!(snapshot.wait(first), Wait::Ready);
+    snapshot.failed(first);
+    snapshot.flushed(first, Lsn(500));
+    assert_eq!(read(&mut snapshot, None, 21, 110), first);
+    assert_eq!(snapshot.wait(first), Wait::Flush(Lsn(110)));
+    // What the stream has passed is flushed for whoever read it.
+    snapshot.advance(Lsn(110)).unwrap();
+    assert_eq!(snapshot.wait(first), Wait::Ready);
+}
+
+#[test]
 fn a_snapshot_must_see_what_was_left_to_its_range() {
     let (mut snapshot, _) = asked(Variant::Initial);
     let Chunk { range, .. } = snapshot.next_chunk().unwrap();
@@ -134,7 +157,7 @@ fn a_snapshot_must_see_what_was_left_to_its_range() {
 fn unseen_xids_outlive_a_crash() {
     let (mut snapshot, mut topic) = asked(Variant::Initial);
     let first = read(&mut snapshot, Some("m"), 20, 100);
-    snapshot.flushed(Lsn(100));
+    snapshot.flushed(first, Lsn(100));
     topic.take(snapshot.publish(first, 5).unwrap());
     let rest = snapshot.next_chunk().unwrap().range;
     assert_eq!(judge(&mut snapshot, 25, rest), Verdict::Covered);
@@ -171,7 +194,7 @@ fn a_backfill_publishes_everything_and_leaves_out_what_it_read_too_early() {
     assert_eq!(judge(&mut snapshot, 15, range), Verdict::Publish);
     snapshot.failed(range);
     let range = read(&mut snapshot, None, 20, 100);
-    snapshot.flushed(Lsn(100));
+    snapshot.flushed(range, Lsn(100));
     assert_eq!(snapshot.wait(range), Wait::Stream(Lsn(100)));
     assert_eq!(judge(&mut snapshot, 19, range), Verdict::Publish);
     assert_eq!(snapshot.left_out(range), Some(&LeftOut::Keys(Default::default())));
@@ -207,7 +230,7 @@ fn a_backfill_that_leaves_out_too_much_reads_again() {
 fn a_truncate_waits_for_those_that_do_not_see_it() {
     let (mut snapshot, _) = asked(Variant::Initial);
     let first = read(&mut snapshot, Some("m"), 20, 100);
-    snapshot.flushed(Lsn(200));
+    snapshot.flushed(first, Lsn(200));
     snapshot.begin(20);
     assert_eq!(snapshot.truncate(0), Verdict::Hold(first));
     snapshot.publish(first, 1).unwrap();
@@ -215,6 +238,7 @@ fn a_truncate_waits_for_those_that_do_not_see_it() {
     let chunk = snapshot.next_chunk().unwrap();
     assert_eq!(snapshot.offer(chunk.range, below(21), 8), Offer::Accepted);
     snapshot.read(chunk.range, Lsn(120));
+    snapshot.flushed(chunk.range, Lsn(120));
     assert_eq!(snapshot.wait(chunk.range), Wait::Stream(Lsn(120)));
     assert_eq!(snapshot.truncate(0), Verdict::Publish);
     snapshot.advance(Lsn(120)).unwrap();
@@ -225,7 +249,7 @@ fn a_truncate_waits_for_those_that_do_not_see_it() {
 fn a_cancelled_table_is_published_once_what_was_read_is_passed() {
     let (mut snapshot, mut topic) = asked(Variant::Initial);
     let first = read(&mut snapshot, Some("m"), 20, 100);
-    snapshot.flushed(Lsn(100));
+    snapshot.flushed(first, Lsn(100));
     topic.take(snapshot.publish(first, 4).unwrap());
     let rest = read(&mut snapshot, None, 30, 110);
     topic.take(snapshot.cancel(0).unwrap());
@@ -270,7 +294,7 @@ fn a_table_begins_anew_or_is_dropped() {
     assert_eq!(snapshot.request(again).unwrap().variant, Variant::Initial, "nothing was published");
     topic.take(snapshot.set_x0(again, REFERENCE + 10).unwrap());
     let first = read(&mut snapshot, Some("m"), 20, 100);
-    snapshot.flushed(Lsn(100));
+    snapshot.flushed(first, Lsn(100));
     topic.take(snapshot.publish(first, 4).unwrap());
     assert_eq!(topic.keys().len(), 2);
     let (again, entries) = snapshot.restart_table(again).unwrap();
