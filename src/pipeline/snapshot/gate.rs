@@ -149,7 +149,7 @@ impl Gate {
         for Asked { command, answer } in settings.commands {
             answers.push((answer, gate.command(command, &settings.plan, settings.now_us)?));
         }
-        gate.hurry = !gate.progress.is_empty();
+        gate.hurry |= !answers.is_empty();
         gate.begin_report();
         for (answer, answered) in answers {
             // Whoever asked may have gone.

@@ -13,6 +13,7 @@ impl Gate {
         let readable = plan.readable_tables();
         let left: Vec<(usize, TableName)> = self.core.names().map(|(number, name)| (number, name.clone())).collect();
         for (number, name) in left.into_iter().filter(|(_, name)| !readable.contains(name)) {
+            self.hurry = true;
             // Of a table that is still published the stream must end as exactly as a snapshot that is cancelled.
             let is_published = plan.events_of(&name).next().is_some() || plan.tombstones_of(&name).next().is_some();
             if is_published && self.core.judges(number) {
@@ -26,6 +27,7 @@ impl Gate {
             let (number, asked) = self.core.ask(name, request)?;
             // It streams from here on: later its rows are to be read on demand, as a backfill, only.
             let is_read = plan.snapshot.mode == SnapshotMode::Initial;
+            self.hurry |= is_read;
             self.progress.extend(if is_read { asked } else { self.core.cancel(number)? });
         }
         Ok(())
