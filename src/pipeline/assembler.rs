@@ -266,7 +266,8 @@ impl Assembler {
 
     /// A unit leaves, with what there is to say of snapshots.
     fn leave(&mut self, mut unit: Unit, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
-        if let Some(gate) = &mut self.gating.gate {
+        let is_progress = matches!(unit.kind, UnitKind::Progress { .. });
+        if let Some(gate) = self.gating.gate.as_mut().filter(|gate| !(is_progress && gate.is_note())) {
             let (progress, pending) = gate.leave();
             (unit.progress, unit.pending) = (progress, Some(pending));
         }

@@ -109,6 +109,8 @@ pub(in crate::pipeline) struct Gate {
     progress: Vec<Entry>,
     /// Records that say what was asked for do not wait for the stream.
     hurry: bool,
+    /// All that it has to say is a note for later starts.
+    is_note: bool,
     report: Progress,
     /// Of workers who have nothing to do.
     waiting: Vec<Sender<Next>>,
@@ -138,6 +140,7 @@ impl Gate {
             rows: BTreeMap::new(),
             progress: Vec::new(),
             hurry: false,
+            is_note: false,
             report: settings.report,
             waiting: Vec::new(),
             paused_until: None,
@@ -150,6 +153,7 @@ impl Gate {
             answers.push((answer, gate.command(command, &settings.plan, settings.now_us)?));
         }
         gate.hurry |= !answers.is_empty();
+        gate.is_note = gate.core.is_idle() && !gate.hurry;
         gate.begin_report();
         for (answer, answered) in answers {
             // Whoever asked may have gone.
@@ -167,6 +171,11 @@ impl Gate {
     /// Nothing is read, nor remembered of what was.
     pub(in crate::pipeline) fn is_idle(&self) -> bool {
         self.core.is_idle()
+    }
+
+    /// What it has to say is worth no Kafka transaction of its own.
+    pub(in crate::pipeline) fn is_note(&self) -> bool {
+        self.is_note
     }
 
     pub(in crate::pipeline) fn asks(&self) -> &Receiver<Ask> {
