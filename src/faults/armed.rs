@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Signal, getpid, kill_process};
+use nix::sys::signal::{Signal, raise};
 
 use super::{Failpoint, Mutation};
 
@@ -112,7 +112,8 @@ impl Armed {
             },
             Deed::Panic => panic!("a failpoint"),
             Deed::Stop => {
-                let _stopped = kill_process(getpid(), Signal::STOP);
+                // To this thread: one to the process may be taken by another, while this one goes on for a while.
+                let _stopped = raise(Signal::SIGSTOP);
             }
         }
     }
@@ -120,7 +121,7 @@ impl Armed {
 
 /// The end as the kernel's OOM killer makes it: no destructor, no flush, no last word.
 fn kill() {
-    let _dying = kill_process(getpid(), Signal::KILL);
+    let _dying = raise(Signal::SIGKILL);
     loop {
         std::thread::park();
     }

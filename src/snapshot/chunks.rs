@@ -11,28 +11,29 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Lsn;
 
 impl Snapshot {
-    /// A range for a worker, who has it until `publish` or `failed`: the first that pends of a table that runs and has its X0.
+    /// A range for a worker, who has it until `publish` or `failed`. Of the tables that run and have their X0 it is the one
+    /// of which workers have the fewest ranges, then the one of which the fewest rows were read: a small one need not
+    /// wait until the ranges of a large one are used up.
     pub fn next_chunk(&mut self) -> Option<Chunk> {
-        for (number, table) in self.tables.iter_mut().enumerate() {
-            let Some(table) = table.as_mut().filter(|table| table.state == State::Running && table.x0.is_some()) else {
-                continue;
-            };
-            let idle = Phase::Pending { taken: false };
-            let Some((ordinal, range)) = table.chain.iter_mut().find(|(_, range)| range.phase == idle) else {
-                continue;
-            };
-            range.phase = Phase::Pending { taken: true };
-            return Some(Chunk {
-                range: RangeId { table: number, ordinal: *ordinal },
-                table: table.name.clone(),
-                variant: table.request.variant,
-                filter: table.request.filter.clone(),
-                lower: range.lower.clone(),
-                upper: range.upper.clone(),
-                identity: table.identity.clone(),
-            });
-        }
-        None
+        let ready = self.tables.iter().enumerate().filter_map(|(number, table)| {
+            let table = table.as_ref().filter(|table| table.state == State::Running && table.x0.is_some())?;
+            let (ordinal, _) = table.chain.iter().find(|(_, range)| range.is_idle())?;
+            Some((table.ranges_at_work(), table.rows(), number, *ordinal))
+        });
+        let (_, _, number, ordinal) = ready.min()?;
+        let table = self.get_mut(number)?;
+        let range = table.chain.get_mut(&ordinal)?;
+        range.phase = Phase::Pending { taken: true };
+        let (lower, upper) = (range.lower.clone(), range.upper.clone());
+        Some(Chunk {
+            range: RangeId { table: number, ordinal },
+            table: table.name.clone(),
+            variant: table.request.variant,
+            filter: table.request.filter.clone(),
+            lower,
+            upper,
+            identity: table.identity.clone(),
+        })
     }
 
     /// The worker reads its range only up to `upper`, which lies inside; others may have the rest. Answers where the range

@@ -88,6 +88,11 @@ impl Range {
         }
     }
 
+    /// Nobody reads it yet.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Pending { taken: false }
+    }
+
     pub(super) fn is_done(&self) -> bool {
         matches!(self.phase, Phase::Done { .. })
     }

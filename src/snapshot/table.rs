@@ -100,6 +100,11 @@ impl Table {
         self.state == State::Done || self.chain.values().any(Range::is_done)
     }
 
+    /// Ranges that workers have.
+    pub(super) fn ranges_at_work(&self) -> usize {
+        self.chain.values().filter(|range| !range.is_idle() && !range.is_done()).count()
+    }
+
     /// Rows published so far.
     pub(super) fn rows(&self) -> u64 {
         if self.chain.is_empty() { self.total } else { self.chain.values().map(|range| range.rows).sum() }

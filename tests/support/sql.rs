@@ -1,11 +1,15 @@
 //! SQL from callers that are not async.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Row, SimpleQueryMessage, SimpleQueryRow};
 
 use super::{Context, Result, runtime};
+
+/// What takes longer waits for something that never comes.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// One connection. From within async code use [`connect`] or [`Sql::client`].
 pub(crate) struct Sql {
@@ -22,21 +26,21 @@ impl Sql {
     }
 
     pub(crate) fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
-        runtime()?.block_on(self.client.query(sql, parameters)).context(sql)
+        bounded(sql, self.client.query(sql, parameters))
     }
 
     pub(crate) fn execute(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<u64> {
-        runtime()?.block_on(self.client.execute(sql, parameters)).context(sql)
+        bounded(sql, self.client.execute(sql, parameters))
     }
 
     /// Several statements in one go; those that are not in a transaction are one.
     pub(crate) fn batch(&self, sql: &str) -> Result<()> {
-        runtime()?.block_on(self.client.batch_execute(sql)).context(sql)
+        bounded(sql, self.client.batch_execute(sql))
     }
 
     /// Rows as columns with the text that the server itself makes of their values.
     pub(crate) fn text_rows(&self, sql: &str) -> Result<Vec<BTreeMap<String, Option<String>>>> {
-        let messages = runtime()?.block_on(self.client.simple_query(sql)).context(sql)?;
+        let messages = bounded(sql, self.client.simple_query(sql))?;
         let rows = messages.iter().filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
@@ -53,9 +57,15 @@ impl Sql {
     where
         T: for<'a> tokio_postgres::types::FromSql<'a>,
     {
-        let row = runtime()?.block_on(self.client.query_one(sql, &[])).context(sql)?;
+        let row = bounded(sql, self.client.query_one(sql, &[]))?;
         row.try_get(0).context(sql)
     }
+}
+
+fn bounded<T>(sql: &str, statement: impl Future<Output = std::result::Result<T, tokio_postgres::Error>>) -> Result<T> {
+    let within = async { tokio::time::timeout(PATIENCE, statement).await };
+    let done = runtime()?.block_on(within).map_err(|_| format!("{sql}: no end after {} s", PATIENCE.as_secs()))?;
+    done.context(sql)
 }
 
 /// A client for any runtime; its connection is driven by the tests' own.

@@ -318,3 +318,18 @@ fn damaged_progress_is_refused() {
     assert_eq!(orphan.unwrap_err().kind(), Kind::CheckpointUnreadable);
     assert!(load(&[("progress/public.t", r#"{"version":2}"#)]).is_err());
 }
+
+#[test]
+fn a_small_table_does_not_wait_until_a_large_one_is_read() {
+    let (mut snapshot, mut topic) = asked(Variant::Initial);
+    let large = read(&mut snapshot, Some("b"), 11, 50);
+    let (small, entries) = snapshot.ask(name("small"), request(Variant::Initial)).unwrap();
+    topic.take(entries);
+    topic.take(snapshot.set_x0(small, REFERENCE + 10).unwrap());
+    let first = snapshot.next_chunk().unwrap().range;
+    assert_eq!((large.table(), first.table()), (0, small), "each table has a worker");
+    snapshot.failed(first);
+    snapshot.flushed(large, Lsn(50));
+    topic.take(snapshot.publish(large, 100).unwrap());
+    assert_eq!(snapshot.next_chunk().unwrap().range.table(), small, "less of it is read");
+}
