@@ -137,13 +137,22 @@ fn judge_timeline(facts: &Facts<'_>, checkpoint: &Checkpoint) -> Result<()> {
             left.switch_lsn
         ));
     }
-    if next_lsn <= left.switch_lsn {
+    if checkpoint.reaches() <= left.switch_lsn {
         return Ok(());
     }
     refuse(format!(
-        "timeline {was} was left at {}, but the checkpoint is at {next_lsn}: what lies between was published and is not on this server (timeline {is})",
-        left.switch_lsn
+        "timeline {was} was left at {}, but {}: what lies between was published and is not on this server (timeline {is})",
+        left.switch_lsn,
+        published(checkpoint)
     ))
+}
+
+/// How far the checkpoint reaches, in words.
+fn published(checkpoint: &Checkpoint) -> String {
+    match checkpoint.partial {
+        Some(partial) => format!("a part of the transaction committed at {} is on Kafka", partial.commit_lsn),
+        None => format!("the checkpoint is at {}", checkpoint.next_lsn),
+    }
 }
 
 fn judge_flush(facts: &Facts<'_>, checkpoint: &Checkpoint) -> Result<()> {
@@ -154,12 +163,13 @@ fn judge_flush(facts: &Facts<'_>, checkpoint: &Checkpoint) -> Result<()> {
         );
         return Err(Error::new(Kind::ServerBehind, detail));
     }
-    if checkpoint.next_lsn <= facts.flush_lsn {
+    if checkpoint.reaches() <= facts.flush_lsn {
         return Ok(());
     }
     let detail = format!(
-        "the checkpoint is at {}, the server's WAL ends at {}: it was restored or forked from an earlier state",
-        checkpoint.next_lsn, facts.flush_lsn
+        "{}, the server's WAL ends at {}: it was restored or forked from an earlier state",
+        published(checkpoint),
+        facts.flush_lsn
     );
     Err(Error::new(Kind::ServerBehind, detail))
 }

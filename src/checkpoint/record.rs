@@ -110,6 +110,12 @@ pub struct State {
 }
 
 impl Checkpoint {
+    /// All before this position was on the server when it was written; of a split transaction's commit record at least
+    /// the beginning.
+    pub fn reaches(&self) -> Lsn {
+        self.partial.map_or(self.next_lsn, |partial| self.next_lsn.max(Lsn(partial.commit_lsn.0 + 1)))
+    }
+
     /// The version of a new checkpoint; `to_json` writes the least that will do.
     pub const VERSION: u32 = PLAIN_VERSION;
 

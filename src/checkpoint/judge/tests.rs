@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::checkpoint::record::Delivery;
+use crate::checkpoint::record::{Delivery, Partial};
 
 const SYSTEM: &str = "7438201650283190321";
 const NEXT: Lsn = Lsn(0x16B_3748);
@@ -143,6 +143,19 @@ fn a_promoted_server_goes_on_up_to_the_switch_point() {
     assert_halt(&on(3, &before), Kind::TimelineMismatch, "left at 0/16B3747, but the checkpoint is at 0/16B3748");
     let branched = [switch(1, 0x10)];
     assert_halt(&on(3, &branched), Kind::TimelineMismatch, "not in the history");
+}
+
+#[test]
+fn a_part_of_a_transaction_that_a_promoted_server_lacks_halts() {
+    let part = |commit_lsn| Checkpoint { partial: Some(Partial { commit_lsn, changes: 6 }), ..checkpoint() };
+    let history = [TimelineSwitch { timeline: 2, switch_lsn: NEXT }];
+    let (slot, lost, kept) = (slot(NEXT), part(NEXT), part(Lsn(NEXT.0 - 1)));
+    let promoted = |checkpoint| Facts { timeline: 3, history: &history, ..facts(Some(&slot), Some(checkpoint)) };
+    let detail = "left at 0/16B3748, but a part of the transaction committed at 0/16B3748 is on Kafka";
+    assert_halt(&promoted(&lost), Kind::TimelineMismatch, detail);
+    assert_eq!(judge(&promoted(&kept)).unwrap(), Verdict::Stream);
+    let restored = Facts { flush_lsn: NEXT, ..facts(Some(&slot), Some(&lost)) };
+    assert_halt(&restored, Kind::ServerBehind, "a part of the transaction committed at 0/16B3748 is on Kafka, the");
 }
 
 #[test]

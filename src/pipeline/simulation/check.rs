@@ -129,8 +129,9 @@ impl Oracle {
 
     /// Whether the checkpoint's position is one of the server's history.
     pub(super) fn lies_on(&self, postgres: &Postgres) -> bool {
-        let of = self.state.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.timeline);
-        let held = postgres.history.iter().any(|(timeline, at)| *timeline == of && *at >= self.next_lsn);
+        let checkpoint = self.state.checkpoint.as_ref();
+        let (of, reaches) = checkpoint.map_or((0, 0), |checkpoint| (checkpoint.timeline, checkpoint.reaches().0));
+        let held = postgres.history.iter().any(|(timeline, at)| *timeline == of && *at >= reaches);
         of == postgres.timeline || held
     }
 

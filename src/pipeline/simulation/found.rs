@@ -45,4 +45,13 @@ pub(super) const FOUND: &[(&str, Scope, &[Named])] = &[
             ((0, "commit"), 18, "has no effect, the client sees a failure"),
         ],
     ),
+    (
+        "a split transaction of which a part is published is a gap where a failover lost it",
+        SPLIT,
+        &[
+            ((0, "confirm"), 7, "sees a standby promoted that lacks the last record"),
+            ((0, "send records"), 5, "is slow"),
+            ((0, "confirm"), 12, "kafka is away"),
+        ],
+    ),
 ];
