@@ -6,7 +6,7 @@
 //! ```text
 //! drain     a backlog of small transactions, daemon and pg_recvlogical in turn: rows/s, CPU, memory
 //! large     one transaction of millions of rows: rows/s, memory
-//! snapshot  rows that exist already, beside one COPY of them: rows/s, CPU, memory
+//! snapshot  orders that exist already, beside one COPY of them: rows/s, CPU, memory; the stream's latency meanwhile
 //! latency   single rows at a steady rate: from COMMIT's return to a read_committed consumer
 //! ```
 
@@ -100,7 +100,7 @@ fn bench(arguments: &Arguments) -> Result<()> {
     };
     run("drain", &|| drain::run(&site, sizes.changes, sizes.rounds))?;
     run("large_transaction", &|| large::run(&site, sizes.rows_at_once))?;
-    run("snapshot", &|| snapshot::run(&stack, sizes.changes * 2, sizes.rounds))?;
+    run("snapshot", &|| snapshot::run(&site, sizes.changes * 2, sizes.rounds, sizes.seconds))?;
     run("latency", &|| latency::run(&site, sizes.seconds))?;
     write(&report)
 }

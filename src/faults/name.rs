@@ -85,6 +85,10 @@ names! {
         CommitSent = "commit-sent",
         /// A group is committed, its slot does not know.
         CommitAcknowledged = "commit-acknowledged",
+        /// One of the other ids by which a busy connector publishes is ours.
+        OtherTaken = "other-taken",
+        /// The first transaction since then is committed: they take turns from here on.
+        TurnsBegun = "turns-begun",
         /// The reader knows what it may confirm.
         Confirmed = "confirmed",
         /// A standby status update was sent.

@@ -1,4 +1,4 @@
-//! What the committer needs of the world: units in, one producer out, a clock.
+//! What the committer needs of the world: units in, producers out, a clock.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,9 +10,9 @@ use super::metrics::ConnectorMetrics;
 use super::unit::{Tally, Unit};
 use crate::checkpoint::record::CHECKPOINT;
 use crate::error::{Error, Result};
-use crate::faults::{Mutation, mutated};
+use crate::faults::{self, Failpoint, Mutation, mutated};
 use crate::model::{Batch, Lsn};
-use crate::publish::{Names, Producer, Progress};
+use crate::publish::{Names, Others, Producer, Progress, Turns};
 use crate::snapshot::Entry;
 use crate::source::Stream;
 
@@ -53,7 +53,8 @@ pub(super) trait Lane {
 /// The real lane of one session.
 pub(super) struct KafkaLane {
     pub(super) units: Receiver<Unit>,
-    pub(super) producer: Producer,
+    pub(super) turns: Turns<Producer>,
+    pub(super) others: Others,
     pub(super) stream: Arc<Stream>,
     /// Kafka names by the plan's topic index.
     pub(super) topics: Vec<String>,
@@ -70,6 +71,13 @@ impl Lane for KafkaLane {
     }
 
     fn next(&mut self, due: Option<Instant>) -> Result<Unit, RecvTimeoutError> {
+        let rest = self.others.rest_at().filter(|rest| !self.turns.is_alone() && due.is_none_or(|due| *rest < due));
+        if let Some(rest) = rest {
+            match self.units.recv_deadline(rest) {
+                Err(RecvTimeoutError::Timeout) => self.turns.rest(),
+                next => return next,
+            }
+        }
         match due {
             Some(due) => self.units.recv_deadline(due),
             None => self.units.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -81,41 +89,55 @@ impl Lane for KafkaLane {
     }
 
     fn begin(&mut self) -> Result<()> {
-        self.producer.begin()
+        let taken = self.others.begun(self.turns.is_alone())?;
+        self.turns.begin(taken).begin()
     }
 
     fn send(&mut self, batch: &Batch, first: usize, until: Instant) -> Result<usize> {
         let names = Names { topics: &self.topics, headers: &self.headers };
-        self.producer.send(batch, first, names, until)
+        self.turns.current_mut().send(batch, first, names, until)
     }
 
     fn send_progress(&mut self, entry: &Entry, until: Instant) -> Result<Progress> {
-        self.producer.send_raw(&self.checkpoint_topic, 0, entry.key.as_bytes(), entry.value.as_deref(), until)
+        self.turns.current_mut().send_raw(
+            &self.checkpoint_topic,
+            0,
+            entry.key.as_bytes(),
+            entry.value.as_deref(),
+            until,
+        )
     }
 
     fn send_checkpoint(&mut self, value: &[u8], until: Instant) -> Result<Progress> {
         let key = if mutated(Mutation::CheckpointKeys) { value } else { CHECKPOINT.as_bytes() };
-        self.producer.send_raw(&self.checkpoint_topic, 0, key, Some(value), until)
+        self.turns.current_mut().send_raw(&self.checkpoint_topic, 0, key, Some(value), until)
     }
 
     fn wait_delivered(&mut self, until: Instant) -> Result<Progress> {
-        self.producer.wait_delivered(until)
+        self.turns.current_mut().wait_delivered(until)
     }
 
     fn commit(&mut self, until: Instant) -> Result<Progress> {
-        self.producer.commit(until)
+        let progress = self.turns.current_mut().commit(until)?;
+        if progress == Progress::Done {
+            self.others.committed();
+            if self.turns.committed() {
+                faults::pass(Failpoint::TurnsBegun);
+            }
+        }
+        Ok(progress)
     }
 
     fn abort(&mut self, until: Instant) -> Result<Progress> {
-        self.producer.abort(until)
+        self.turns.current_mut().abort(until)
     }
 
     fn in_flight(&self) -> u64 {
-        self.producer.in_flight()
+        self.turns.current().in_flight()
     }
 
     fn pending_error(&self, doing: &str) -> Error {
-        self.producer.pending_error(doing)
+        self.turns.current().pending_error(doing)
     }
 
     fn confirm(&mut self, next_lsn: Lsn) {

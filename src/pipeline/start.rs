@@ -30,7 +30,7 @@ use crate::connector::LargeTransactions;
 use crate::error::Result;
 use crate::kafka::{Admin, KafkaClient};
 use crate::model::Lsn;
-use crate::publish::{Fenced, Producer, fence};
+use crate::publish::{Fenced, Others, Producer, Turns, fence};
 use crate::source::{SourceSettings, Sql, Stream, StreamSettings, next_xid, preflight};
 
 /// How long one step against Kafka may take before it counts as unreachable.
@@ -205,10 +205,13 @@ impl<'a> Attempt<'a> {
             Delivery::ExactlyOnce => fenced.data,
             Delivery::AtLeastOnce => Producer::idempotent(&self.kafka.client)?,
         };
+        let kafka = &connector.process.kafka;
+        let control_id = format!("{}.{}", kafka.transactional_id_prefix, connector.name());
+        let others = Others::new(self.kafka.client.clone(), control_id, kafka.transaction_timeout_ms);
         let enrich: Enrich = super::source::enrich(handle.clone(), sql.clone());
         let relations = Relations::new(plan.clone(), ids.ids, checkpoint.epoch, enrich, metrics.clone());
         let partitions = plan.topics.iter().map(|topic| checkpoint.partitions[&topic.name]).collect();
-        let headers = settings::headers(connector.process.kafka.headers);
+        let headers = settings::headers(kafka.headers);
         let emitter = Emitter::new(plan.clone(), headers, &ids.schema_uris, partitions);
         let header_names = emitter.header_names();
         let partial = checkpoint.partial.map(|partial| (partial.commit_lsn, partial.changes));
@@ -225,7 +228,8 @@ impl<'a> Attempt<'a> {
             units,
             lane: KafkaLane {
                 units: gathered,
-                producer,
+                turns: Turns::new(producer),
+                others,
                 stream: stream.clone(),
                 topics: plan.topics.iter().map(|topic| topic.name.clone()).collect(),
                 headers: header_names,
@@ -238,7 +242,7 @@ impl<'a> Attempt<'a> {
             committer: CommitterSettings {
                 transactional: checkpoint.delivery == Delivery::ExactlyOnce,
                 split: plan.large_transactions == LargeTransactions::Split,
-                transaction_timeout: Duration::from_millis(connector.process.kafka.transaction_timeout_ms.into()),
+                transaction_timeout: Duration::from_millis(kafka.transaction_timeout_ms.into()),
                 checkpoint,
             },
             monitor: Monitor {

@@ -20,7 +20,8 @@ pub struct Fenced {
     pub data: Producer,
 }
 
-/// Takes over the control id, then all ids that carry events, and keeps the first.
+/// Takes over the control id, then the first of the ids that carry events, which is kept, then the others: whoever holds
+/// the first still will have the others taken from it (see `Turns`).
 ///
 /// Errors: `KafkaUnreachable` where a coordinator does not answer until then, `KafkaTransaction` where another instance
 /// fences at the same time, `KafkaAuthorization` and `KafkaSetting` (transaction.timeout.ms over the broker's limit).
@@ -35,31 +36,43 @@ pub fn fence(
     let take = |id: String| take_over(client, &id, transaction_timeout_ms, until);
     let control = take(control_id.clone())?;
     faults::pass(Failpoint::ControlFenced);
-    // One coordinator round trip and, after a crash, one abort each: in parallel they cost what one costs.
-    let mut producers = scope(|threads| {
-        let started: Vec<_> = (0..DATA_IDS)
-            .map(|n| {
-                let id = format!("{control_id}.{n}");
-                let work = move || {
-                    let producer = take(id)?;
-                    faults::pass(Failpoint::DataFenced);
-                    Ok((n == 0).then_some(producer))
-                };
-                Builder::new().name(format!("fence.{n}")).spawn_scoped(threads, work)
+    let data = |number: usize| -> Result<Producer> {
+        let producer = take(data_id(&control_id, number))?;
+        faults::pass(Failpoint::DataFenced);
+        Ok(producer)
+    };
+    let others = || {
+        // One coordinator round trip and, after a crash, one abort each: in parallel they cost what one costs.
+        scope(|threads| {
+            let started: Vec<_> = (1..DATA_IDS)
+                .map(|number| {
+                    let work = move || data(number).map(drop);
+                    Builder::new().name(format!("fence.{number}")).spawn_scoped(threads, work)
+                })
+                .collect();
+            started.into_iter().try_for_each(|thread| {
+                let thread = thread.map_err(|error| Error::new(Kind::Bug, "cannot start a thread").because(error))?;
+                thread.join().map_err(|_| Error::new(Kind::Bug, "a thread panicked while fencing"))?
             })
-            .collect();
-        let joined = started.into_iter().map(|thread| {
-            let thread = thread.map_err(|error| Error::new(Kind::Bug, "cannot start a thread").because(error))?;
-            thread.join().map_err(|_| Error::new(Kind::Bug, "a thread panicked while fencing"))?
-        });
-        joined.collect::<Result<Vec<Option<Producer>>>>()
-    })?;
-    let data = producers.iter_mut().find_map(Option::take);
-    let data = data.ok_or_else(|| Error::new(Kind::Bug, "fencing kept no producer"))?;
-    Ok(Fenced { control, data })
+        })
+    };
+    let first = data(0)?;
+    others()?;
+    Ok(Fenced { control, data: first })
 }
 
-fn take_over(client: &KafkaClient, id: &str, transaction_timeout_ms: u32, until: Instant) -> Result<Producer> {
+/// The transactional id of the connector's producer with this number.
+pub(super) fn data_id(control_id: &str, number: usize) -> String {
+    format!("{control_id}.{number}")
+}
+
+/// A producer with this transactional id, whoever had it. Errors: as `fence`.
+pub(super) fn take_over(
+    client: &KafkaClient,
+    id: &str,
+    transaction_timeout_ms: u32,
+    until: Instant,
+) -> Result<Producer> {
     let mut producer = Producer::transactional(client, id, transaction_timeout_ms)?;
     match producer.init(until)? {
         Progress::Done => Ok(producer),

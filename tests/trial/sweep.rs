@@ -15,6 +15,7 @@ use super::script;
 use crate::support::fault::{Deed, Fault};
 use crate::support::hazard::Hazard;
 use crate::support::oracle::Verdict;
+use crate::support::process::is_stopped;
 use crate::support::stack::Stack;
 use crate::support::{Context, Result, kafka, postgres};
 use crate::torture::{Delivery, faults_are_built_in, report_file};
@@ -48,6 +49,8 @@ enum Course {
     Adopt,
     /// At work on the script.
     Work,
+    /// One small transaction after another, each with a commit of its own.
+    Busy,
     /// The stop.
     Drain,
     /// A change that may not be, behind some pieces of a large transaction.
@@ -71,7 +74,7 @@ impl fmt::Display for Case {
 
 /// Where the point lies: each course on which it is to be hit, and at which passing.
 fn courses(point: Failpoint) -> &'static [(Course, u32)] {
-    use Course::{Adopt, Again, CutOff, Drain, FirstStart, Reading, Refusal, Work};
+    use Course::{Adopt, Again, Busy, CutOff, Drain, FirstStart, Reading, Refusal, Work};
     match point {
         Failpoint::StateRead
         | Failpoint::ServerIdentified
@@ -93,12 +96,16 @@ fn courses(point: Failpoint) -> &'static [(Course, u32)] {
         Failpoint::RowReceived => &[(Work, 1), (Work, 5_000)],
         Failpoint::TruncateReceived | Failpoint::MessageReceived => &[(Work, 1)],
         Failpoint::KeepaliveReceived => &[(Work, 3)],
-        Failpoint::GroupBegun | Failpoint::RecordsSent | Failpoint::CheckpointSent => &[(Work, 1), (Work, 3)],
+        Failpoint::GroupBegun | Failpoint::RecordsSent | Failpoint::CheckpointSent => {
+            &[(Work, 1), (Work, 3), (Busy, 60)]
+        }
         Failpoint::PieceSent => &[(Work, 1), (Work, 3)],
         // Three control records come before the first group's.
-        Failpoint::Delivered => &[(FirstStart, 1), (Work, 4), (Work, 6)],
-        Failpoint::CommitSent => &[(FirstStart, 1), (FirstStart, 2), (FirstStart, 3), (Work, 4), (Work, 6)],
-        Failpoint::CommitAcknowledged | Failpoint::Confirmed => &[(Work, 1), (Work, 3)],
+        Failpoint::Delivered => &[(FirstStart, 1), (Work, 4), (Work, 6), (Busy, 60)],
+        Failpoint::CommitSent => &[(FirstStart, 1), (FirstStart, 2), (FirstStart, 3), (Work, 4), (Work, 6), (Busy, 60)],
+        Failpoint::CommitAcknowledged | Failpoint::Confirmed => &[(Work, 1), (Work, 3), (Busy, 60)],
+        Failpoint::OtherTaken => &[(Busy, 1), (Busy, 2)],
+        Failpoint::TurnsBegun => &[(Busy, 1)],
         Failpoint::StatusSent => &[(Work, 1)],
         Failpoint::DrainBegun | Failpoint::DrainCommitted | Failpoint::StreamLeft => &[(Drain, 1)],
         Failpoint::Aborted => &[(Refusal, 1)],
@@ -115,7 +122,8 @@ fn courses(point: Failpoint) -> &'static [(Course, u32)] {
 
 /// What a commit's outcome may depend on: how long after its start the process dies. A control record's takes longer.
 fn commit_delays(course: Course) -> Vec<Deed> {
-    let micros: &[u64] = if course == Course::Work { &[100, 700, 2_000, 5_000] } else { &[300, 3_000] };
+    let micros: &[u64] =
+        if [Course::Work, Course::Busy].contains(&course) { &[100, 700, 2_000, 5_000] } else { &[300, 3_000] };
     micros.iter().map(|micros| Deed::KillAfter(Duration::from_micros(*micros))).collect()
 }
 
@@ -123,8 +131,8 @@ fn commit_delays(course: Course) -> Vec<Deed> {
 /// records have theirs in both modes.
 fn exists(point: Failpoint, course: Course, delivery: Delivery) -> bool {
     let transactional = match point {
-        Failpoint::GroupBegun | Failpoint::Aborted => true,
-        Failpoint::CommitSent => course == Course::Work,
+        Failpoint::GroupBegun | Failpoint::Aborted | Failpoint::OtherTaken | Failpoint::TurnsBegun => true,
+        Failpoint::CommitSent => [Course::Work, Course::Busy].contains(&course),
         // What is judged here is that nothing comes twice.
         _ => course == Course::Reading,
     };
@@ -292,6 +300,11 @@ fn take_course(trial: &mut Trial<'_>, case: &Case, reached: &mut bool) -> Result
                 script::run(trial, 1)?;
             }
         }
+        Course::Busy => {
+            trial.start(fault)?;
+            trial.ready()?;
+            busy(trial)?;
+        }
         Course::Drain => {
             trial.start(fault)?;
             trial.ready()?;
@@ -323,6 +336,18 @@ fn take_course(trial: &mut Trial<'_>, case: &Case, reached: &mut bool) -> Result
     script::everything(trial, 2)?;
     trial.caught_up()?;
     trial.stop()
+}
+
+/// Until it is dead or stands still.
+fn busy(trial: &mut Trial<'_>) -> Result<()> {
+    for number in 0..2_000 {
+        let daemon = trial.daemon()?;
+        if daemon.ends_within(Duration::ZERO)? || is_stopped(daemon.id())? {
+            break;
+        }
+        trial.transact(&script::small(1, number))?;
+    }
+    Ok(())
 }
 
 /// The daemon stands still at its failpoint; another takes over and works; then the first one wakes up. In the end one of

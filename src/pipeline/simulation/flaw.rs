@@ -13,6 +13,10 @@ pub(super) enum Flaw {
     FencesAfterReading,
     /// Only the control id is taken over.
     LeavesDataIdUnfenced,
+    /// Of the ids that carry events only the first is taken over.
+    LeavesTheOtherIdUnfenced,
+    /// The other id is used as soon as it is taken.
+    UsesTheOtherUnproven,
     /// The checkpoint has a transaction of its own, behind that of the records.
     CheckpointApart,
     /// The commit does not wait for the deliveries.
@@ -43,6 +47,8 @@ impl Flaw {
         (Flaw::ConfirmsKeepalives, "confirms keepalives with work in flight"),
         (Flaw::FencesAfterReading, "fences after reading"),
         (Flaw::LeavesDataIdUnfenced, "leaves the data id unfenced"),
+        (Flaw::LeavesTheOtherIdUnfenced, "leaves the other data id unfenced"),
+        (Flaw::UsesTheOtherUnproven, "uses the other data id unproven"),
         (Flaw::CheckpointApart, "checkpoint in a transaction of its own"),
         (Flaw::CommitsUndelivered, "commits with a delivery outstanding"),
         (Flaw::WritesNoIntent, "writes no intent"),

@@ -1,12 +1,12 @@
 //! An instance: the product's supervisor rules, start, committer and assembler over the simulated world.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cluster::{Cluster, On};
 use super::fixture;
 use super::flaw::Flaw;
-use super::kafka::{CHECKPOINTS, CONTROL, DATA, Record, TRANSACTION_TIMEOUT};
+use super::kafka::{CHECKPOINTS, CONTROL, DATA, OTHER, Record, TRANSACTION_TIMEOUT};
 use super::lane::SimulatedLane;
 use super::node::{Node, refused, unreachable};
 use super::postgres::Refused;
@@ -20,6 +20,7 @@ use crate::pipeline::ownership::Owner;
 use crate::pipeline::recovery::{self, SourceFacts, Started, World};
 use crate::pipeline::session::Silenced;
 use crate::pipeline::supervisor::Retries;
+use crate::publish::Turns;
 
 /// As `start::KAFKA_STEP`.
 const STEP: Duration = Duration::from_secs(20);
@@ -125,6 +126,13 @@ impl Start<'_> {
         Ok(state)
     }
 
+    /// Its producer is given up at once.
+    fn fence_other(&self, until: Instant) -> Result<()> {
+        let other = self.node.take_over(OTHER, until)?;
+        self.node.world().leave(None, &[other]);
+        Ok(())
+    }
+
     fn flaw(&self) -> Option<Flaw> {
         self.node.cell.borrow().scope.flaw
     }
@@ -191,6 +199,9 @@ impl<'a> World for Start<'a> {
             self.node.take_over(DATA, until)?
         };
         self.producers.push(data);
+        if self.flaw() != Some(Flaw::LeavesTheOtherIdUnfenced) {
+            self.fence_other(until)?;
+        }
         Ok(Fenced { control, data })
     }
 
@@ -269,8 +280,9 @@ fn session(node: Node<'_>, started: Started<Start<'_>>, memory: &mut Option<Chec
     let mut lane = SimulatedLane {
         node,
         connection,
-        producer,
+        turns: Turns::new(producer),
         assembler: fixture::assembler(scope.split, checkpoint.epoch, Ledger::new(Lsn(from), partial)),
+        other: None,
         units: VecDeque::new(),
         ended: None,
         heard: node.now(),
@@ -286,8 +298,9 @@ fn session(node: Node<'_>, started: Started<Start<'_>>, memory: &mut Option<Chec
         transaction_timeout: TRANSACTION_TIMEOUT,
     };
     let committed = Committer::new(settings, &mut lane).run();
-    if !scope.transactional && !node.is_dead() {
-        node.world().leave(None, &[producer]);
+    if !node.is_dead() {
+        let own: Vec<usize> = if scope.transactional { lane.other.into_iter().collect() } else { vec![producer] };
+        node.world().leave(None, &own);
     }
     *memory = Some(Checkpoint { next_lsn: lane.confirmed, ..before });
     let assembled = lane.ended.unwrap_or(Ok(()));

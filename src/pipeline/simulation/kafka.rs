@@ -9,9 +9,11 @@ use std::time::Duration;
 pub(super) const PARTITIONS: usize = 3;
 pub(super) const CHECKPOINTS: usize = 2;
 
-/// The connector's transactional ids.
+/// The connector's transactional ids: control, and two that carry events.
 pub(super) const CONTROL: usize = 0;
 pub(super) const DATA: usize = 1;
+pub(super) const OTHER: usize = 2;
+const IDS: usize = 3;
 
 /// What the coordinator gives a transaction.
 pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,7 +90,7 @@ pub(super) enum Answer {
 pub(super) struct Kafka {
     pub(super) logs: [Vec<Entry>; PARTITIONS],
     pub(super) transactions: Vec<Transaction>,
-    ids: [Id; 2],
+    ids: [Id; IDS],
     pub(super) producers: Vec<Producer>,
 }
 

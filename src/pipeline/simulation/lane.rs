@@ -7,7 +7,7 @@ use crossbeam_channel::RecvTimeoutError;
 
 use super::cluster::{Cluster, On};
 use super::flaw::Flaw;
-use super::kafka::{CHECKPOINTS, Record};
+use super::kafka::{CHECKPOINTS, OTHER, Record};
 use super::node::{Node, failed, told, unreachable};
 use super::postgres::Message;
 use super::wire;
@@ -18,17 +18,22 @@ use crate::pipeline::assembler::Assembler;
 use crate::pipeline::lane::Lane;
 use crate::pipeline::session::Silenced;
 use crate::pipeline::unit::{Tally, Unit, UnitKind};
-use crate::publish::Progress;
+use crate::publish::{Progress, Turns};
 use crate::snapshot::Entry;
 
 /// As `session::LARGE_SILENCE`.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// As `Others` has it.
+const TAKE: Duration = Duration::from_secs(20);
+
 /// The committer's lane over the simulated world, with the assembler inside.
 pub(super) struct SimulatedLane<'a> {
     pub(super) node: Node<'a>,
     pub(super) connection: usize,
-    pub(super) producer: usize,
+    pub(super) turns: Turns<usize>,
+    /// The producer with the other id.
+    pub(super) other: Option<usize>,
     pub(super) assembler: Assembler,
     pub(super) units: VecDeque<Unit>,
     /// How assembling ended.
@@ -40,6 +45,10 @@ pub(super) struct SimulatedLane<'a> {
 }
 
 impl SimulatedLane<'_> {
+    fn producer(&self) -> usize {
+        *self.turns.current()
+    }
+
     /// Takes one buffer, as `session::assemble` does.
     fn assemble(&mut self) {
         let buffer = self.node.world().postgres.connections[self.connection].inbox.pop_front();
@@ -125,13 +134,25 @@ impl Lane for &mut SimulatedLane<'_> {
         self.units.pop_front()
     }
 
+    /// Here each connector is a busy one: it takes the other id when it begins its first transaction.
     fn begin(&mut self) -> Result<()> {
+        let mut taken = Vec::new();
+        if self.other.is_none() {
+            let until = self.node.now() + TAKE;
+            self.other = self.node.take_over(OTHER, until).ok();
+            taken.extend(self.other);
+        }
+        if self.flaw == Some(Flaw::UsesTheOtherUnproven) && !taken.is_empty() {
+            self.turns.begin(std::mem::take(&mut taken));
+            self.turns.committed();
+        }
+        self.turns.begin(taken);
         Ok(())
     }
 
     fn send(&mut self, batch: &Batch, _: usize, _: Instant) -> Result<usize> {
         let mut world = self.node.step("send records")?;
-        if world.kafka.producers[self.producer].failed {
+        if world.kafka.producers[self.producer()].failed {
             return Err(failed("a record was refused"));
         }
         for record in &batch.records {
@@ -140,7 +161,7 @@ impl Lane for &mut SimulatedLane<'_> {
             let id = String::from_utf8_lossy(&batch.bytes[id]).into();
             let row = Record::Row { transaction, row, id };
             world.say(|| format!("        {}", told(&row)));
-            world.kafka.hand_over(self.producer, record.partition as usize, row);
+            world.kafka.hand_over(self.producer(), record.partition as usize, row);
         }
         Ok(batch.records.len())
     }
@@ -151,8 +172,9 @@ impl Lane for &mut SimulatedLane<'_> {
 
     fn send_checkpoint(&mut self, value: &[u8], until: Instant) -> Result<Progress> {
         if self.flaw == Some(Flaw::CheckpointApart) {
-            let done = self.node.wait_delivered(self.producer, until)?;
-            if done == Progress::Pending || self.node.end_transaction(self.producer, true, until)? == Progress::Pending
+            let done = self.node.wait_delivered(self.producer(), until)?;
+            if done == Progress::Pending
+                || self.node.end_transaction(self.producer(), true, until)? == Progress::Pending
             {
                 return Ok(Progress::Pending);
             }
@@ -160,7 +182,7 @@ impl Lane for &mut SimulatedLane<'_> {
         let mut world = self.node.step("send the checkpoint")?;
         let record = Record::State { key: CHECKPOINT.into(), value: Some(value.into()) };
         world.say(|| format!("        {}", told(&record)));
-        world.kafka.hand_over(self.producer, CHECKPOINTS, record);
+        world.kafka.hand_over(self.producer(), CHECKPOINTS, record);
         if self.flaw == Some(Flaw::ConfirmsBeforeCommit) {
             let checkpoint: Checkpoint = serde_json::from_slice(value).unwrap();
             world.postgres.connections[self.connection].confirmed = checkpoint.next_lsn.0;
@@ -172,23 +194,27 @@ impl Lane for &mut SimulatedLane<'_> {
         if self.flaw == Some(Flaw::CommitsUndelivered) {
             return Ok(Progress::Done);
         }
-        self.node.wait_delivered(self.producer, until)
+        self.node.wait_delivered(self.producer(), until)
     }
 
     fn commit(&mut self, until: Instant) -> Result<Progress> {
-        self.node.end_transaction(self.producer, true, until)
+        let progress = self.node.end_transaction(self.producer(), true, until)?;
+        if progress == Progress::Done {
+            self.turns.committed();
+        }
+        Ok(progress)
     }
 
     fn abort(&mut self, until: Instant) -> Result<Progress> {
         if !self.node.is_dead() {
-            self.node.world().kafka.purge(self.producer);
+            self.node.world().kafka.purge(self.producer());
         }
-        self.node.end_transaction(self.producer, false, until)
+        self.node.end_transaction(self.producer(), false, until)
     }
 
     fn in_flight(&self) -> u64 {
         let world = self.node.cell.borrow();
-        let producer = &world.kafka.producers[self.producer];
+        let producer = &world.kafka.producers[self.producer()];
         producer.sent.saturating_sub(producer.done)
     }
 

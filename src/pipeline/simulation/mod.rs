@@ -181,7 +181,7 @@ fn seeded_mistakes_are_found() {
     let mut missed = Vec::new();
     for (flaw, name) in Flaw::ALL {
         let flawed = SCOPES.iter().map(|(scope, terms)| (*scope, Scope { flaw: Some(*flaw), ..*terms }));
-        let (count, failure) = draw(&flawed.collect::<Vec<_>>(), number("SEED", 1), 50_000);
+        let (count, failure) = draw(&flawed.collect::<Vec<_>>(), number("SEED", 1), number("SCHEDULES", 50_000));
         match &failure {
             Some(failure) => println!("{name}: {count} schedules, {}", failure.lines().next().unwrap_or_default()),
             None => missed.push(*name),

@@ -128,7 +128,8 @@ impl<'a> Node<'a> {
     /// Takes over a transactional id, and with it a new producer.
     pub(super) fn take_over(&self, id: usize, until: Instant) -> Result<usize> {
         loop {
-            let mut world = self.step(["take over the control id", "take over the data id"][id])?;
+            let mut world =
+                self.step(["take over the control id", "take over the data id", "take over the other data id"][id])?;
             drop(world);
             if !self.reach(until)? {
                 return Err(unreachable("take over"));
