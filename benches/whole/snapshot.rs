@@ -45,7 +45,8 @@ fn fill(past: &Site<'_>, rows: u64) -> Result<u64> {
         history::write(sql.client(), ORIGINALS).await.context("write orders")?;
         sql.client().batch_execute(&COPIES.replace("$copies", &copies.to_string())).await.context("copy orders")
     })?;
-    sql.batch("VACUUM ANALYZE orders; TRUNCATE returns CASCADE")?;
+    sql.batch("TRUNCATE returns CASCADE")?;
+    sql.batch("VACUUM ANALYZE orders")?;
     sql.batch("CREATE PUBLICATION past FOR TABLE orders, returns")?;
     Ok(u64::try_from(sql.value::<i64>("SELECT count(*) FROM orders")?)?)
 }

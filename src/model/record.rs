@@ -42,6 +42,15 @@ impl Batch {
         self.records.clear();
     }
 
+    /// An empty one with room for as much as this one holds: the next is mostly of its size, and growing copies.
+    pub fn room_for_another(&self) -> Batch {
+        Batch {
+            bytes: Vec::with_capacity(self.bytes.len()),
+            headers: Vec::with_capacity(self.headers.len()),
+            records: Vec::with_capacity(self.records.len()),
+        }
+    }
+
     /// Whether it holds no record.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()

@@ -245,7 +245,7 @@ impl Assembler {
         let rest = if self.transaction.open && !self.transaction.large {
             self.batch.split_off(self.transaction.first_record)
         } else {
-            Batch::default()
+            self.batch.room_for_another()
         };
         self.transaction.first_record = 0;
         self.transaction.first_byte = 0;

@@ -20,6 +20,11 @@ use crate::snapshot::Entry;
 
 /// A group is closed at this size even if more waits.
 const GROUP_BYTES: usize = 16 << 20;
+/// The same with rows of a snapshot in it: a change that comes meanwhile waits for all of it. Less where changes come.
+const CHUNKS_BYTES: usize = 4 << 20;
+const CHUNKS_BESIDE_BYTES: usize = 1 << 20;
+/// A stream without a change for so long is quiet.
+pub(super) const QUIET: Duration = Duration::from_secs(1);
 /// An idle source's position is written at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 /// The same where changes were filtered, so that their counts are not late.
@@ -51,6 +56,8 @@ pub(super) struct Committer<L> {
     stashed: Option<Unit>,
     group: Group,
     last_written: Instant,
+    /// When the last changes of the stream came.
+    streamed: Option<Instant>,
 }
 
 /// What the open group holds, records or not.
@@ -63,6 +70,7 @@ struct Group {
     bytes: usize,
     units_with_records: usize,
     urgent: bool,
+    has_chunk: bool,
     progress: Vec<Entry>,
     pending: Option<Pending>,
 }
@@ -78,7 +86,7 @@ enum Large {
 impl<L: Lane> Committer<L> {
     pub(super) fn new(settings: CommitterSettings, lane: L) -> Committer<L> {
         let last_written = lane.now();
-        Committer { settings, lane, stashed: None, group: Group::default(), last_written }
+        Committer { settings, lane, stashed: None, group: Group::default(), last_written, streamed: None }
     }
 
     /// Runs until the channel closes, then commits what is whole. What is begun and cannot be committed is aborted, so that
@@ -124,7 +132,7 @@ impl<L: Lane> Committer<L> {
     /// Takes `first` and all that waits behind it into one group, and commits it if there is reason to.
     fn gather(&mut self, first: &Unit) -> Result<()> {
         self.take(first)?;
-        while self.group.bytes < GROUP_BYTES {
+        while self.group.bytes < self.group_bytes_max() {
             match self.lane.waiting() {
                 Some(unit) if matches!(unit.kind, UnitKind::Piece { .. }) => {
                     self.stashed = Some(unit);
@@ -138,9 +146,20 @@ impl<L: Lane> Committer<L> {
         if self.group.begun || due { self.commit() } else { Ok(()) }
     }
 
+    fn group_bytes_max(&self) -> usize {
+        if !self.group.has_chunk {
+            return GROUP_BYTES;
+        }
+        let is_quiet = self.streamed.is_none_or(|streamed| self.lane.now() - streamed >= QUIET);
+        if is_quiet { CHUNKS_BYTES } else { CHUNKS_BESIDE_BYTES }
+    }
+
     fn take(&mut self, unit: &Unit) -> Result<()> {
         match unit.kind {
-            UnitKind::Whole { next_lsn } => self.group.next_lsn = Some(next_lsn),
+            UnitKind::Whole { next_lsn } => {
+                self.group.next_lsn = Some(next_lsn);
+                self.streamed = Some(self.lane.now()).filter(|_| unit.oldest_us.is_some()).or(self.streamed);
+            }
             UnitKind::Progress { next_lsn, reply_requested } => {
                 self.group.next_lsn = Some(next_lsn);
                 self.group.urgent |= reply_requested;
@@ -149,7 +168,7 @@ impl<L: Lane> Committer<L> {
                 self.group.next_lsn = end;
                 self.group.partial = end.is_none().then_some(Partial { commit_lsn, changes });
             }
-            UnitKind::Chunk => {}
+            UnitKind::Chunk => self.group.has_chunk = true,
         }
         self.group.urgent |= !unit.progress.is_empty();
         self.group.progress.extend_from_slice(&unit.progress);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::inflight::Inflight;
 use super::metrics::ConnectorMetrics;
@@ -53,6 +53,8 @@ pub(super) trait Lane {
 /// The real lane of one session.
 pub(super) struct KafkaLane {
     pub(super) units: Receiver<Unit>,
+    /// Told when none of them waits any more.
+    pub(super) room: Sender<()>,
     pub(super) turns: Turns<Producer>,
     pub(super) others: Others,
     pub(super) stream: Arc<Stream>,
@@ -65,6 +67,16 @@ pub(super) struct KafkaLane {
     pub(super) inflight: Inflight,
 }
 
+impl KafkaLane {
+    fn taken(&self, unit: Result<Unit, RecvTimeoutError>) -> Result<Unit, RecvTimeoutError> {
+        if unit.is_ok() && self.units.is_empty() {
+            // Full: it has been told.
+            let _told = self.room.try_send(());
+        }
+        unit
+    }
+}
+
 impl Lane for KafkaLane {
     fn now(&self) -> Instant {
         Instant::now()
@@ -75,17 +87,19 @@ impl Lane for KafkaLane {
         if let Some(rest) = rest {
             match self.units.recv_deadline(rest) {
                 Err(RecvTimeoutError::Timeout) => self.turns.rest(),
-                next => return next,
+                next => return self.taken(next),
             }
         }
-        match due {
+        let next = match due {
             Some(due) => self.units.recv_deadline(due),
             None => self.units.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        }
+        };
+        self.taken(next)
     }
 
     fn waiting(&mut self) -> Option<Unit> {
-        self.units.try_recv().ok()
+        let waiting = self.units.try_recv().map_err(|_| RecvTimeoutError::Timeout);
+        self.taken(waiting).ok()
     }
 
     fn begin(&mut self) -> Result<()> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
 use super::assembler::Assembler;
-use super::committer::{Committer, CommitterSettings};
+use super::committer::{Committer, CommitterSettings, QUIET};
 use super::connector::End;
 use super::inflight::Inflight;
 use super::lane::KafkaLane;
@@ -22,6 +22,8 @@ use crate::source::{Frame, Frames, Stream};
 
 /// Units that may wait for the committer.
 pub(super) const UNITS: usize = 16;
+/// As many units may wait for the committer when one more chunk leaves, where the stream is quiet.
+const CHUNKS_MAX: usize = 4;
 /// A unit that gathers while the committer is behind leaves at this size.
 const UNIT_BYTES: usize = 1 << 20;
 /// A source that is silent so long inside a large transaction has its Kafka transaction aborted, once.
@@ -34,6 +36,8 @@ pub(super) struct Session {
     pub(super) stream: Arc<Stream>,
     pub(super) assembler: Assembler,
     pub(super) units: Sender<Unit>,
+    /// Says that the committer has taken all of them.
+    pub(super) room: Receiver<()>,
     pub(super) committer: CommitterSettings,
     pub(super) lane: KafkaLane,
     pub(super) inflight: Inflight,
@@ -60,7 +64,7 @@ impl Silenced {
 
 /// Runs until the stop, or until one of its parts fails.
 pub(super) fn run(session: Session, stop: &Stop) -> Result<End> {
-    let Session { stream, assembler, units, committer, lane, inflight, mut monitor, silenced, workers, commands } =
+    let Session { stream, assembler, units, room, committer, lane, inflight, mut monitor, silenced, workers, commands } =
         session;
     let (ended, any_ended) = bounded(2);
     let (intake_stopper, intake) = stop_signal();
@@ -77,7 +81,7 @@ pub(super) fn run(session: Session, stop: &Stop) -> Result<End> {
         let stream = stream.clone();
         Task::spawn("assemble", move || {
             let _ended = EndSignal(Some(ended));
-            assemble(assembler, &stream, &units, &inflight, &silenced, &intake)
+            assemble(assembler, &stream, (&units, &room), &inflight, &silenced, &intake)
         })?
     };
     let read = |(number, worker)| read(number, worker, reading_stop.clone(), told.clone());
@@ -100,7 +104,7 @@ fn read(number: usize, settings: WorkerSettings, stop: Stop, ended: Sender<()>) 
     Task::spawn(&format!("snapshot-{number}"), move || {
         // Also by a panic.
         let mut told = EndSignal(Some(ended));
-        let read = Worker::new(settings, stop).run();
+        let read = Worker::new(settings, stop).and_then(Worker::run);
         if read.is_ok() {
             told.0 = None;
         }
@@ -158,7 +162,7 @@ fn stream_ended(closed: Result<()>) -> Error {
 fn assemble(
     mut assembler: Assembler,
     stream: &Stream,
-    units: &Sender<Unit>,
+    (units, room): (&Sender<Unit>, &Receiver<()>),
     inflight: &Inflight,
     silenced: &Silenced,
     intake: &Stop,
@@ -172,6 +176,9 @@ fn assemble(
     };
     let mut heard = Instant::now();
     loop {
+        // Chunks may gather for a group where no change has to wait for them.
+        let chunks_max = if heard.elapsed() < QUIET { 1 } else { CHUNKS_MAX };
+        let is_roomy = || units.len() < chunks_max;
         let mut patience = if assembler.large_open().is_some() { LARGE_SILENCE } else { Duration::from_secs(3600) };
         let asks = assembler.asks();
         let paused = assembler.paused_until();
@@ -185,7 +192,7 @@ fn assemble(
                     assembler.answer(ask)?;
                 }
                 assembler.answer_all()?;
-                assembler.publish_ready(!stream.frames.is_empty(), &mut sink)?;
+                assembler.publish_ready(is_roomy, &mut sink)?;
             }
             recv(frames) -> frames => match frames {
                 Ok(frames) => {
@@ -196,10 +203,11 @@ fn assemble(
                     if !gather {
                         assembler.flush(&mut sink)?;
                     }
-                    assembler.publish_ready(!stream.frames.is_empty(), &mut sink)?;
+                    assembler.publish_ready(is_roomy, &mut sink)?;
                 }
                 Err(_) => return Ok(()),
             },
+            recv(room) -> _ => assembler.publish_ready(is_roomy, &mut sink)?,
             recv(intake.channel()) -> _ => return Ok(()),
             default(patience) => {}
         }

@@ -207,17 +207,20 @@ impl<'a> Attempt<'a> {
         };
         let kafka = &connector.process.kafka;
         let control_id = format!("{}.{}", kafka.transactional_id_prefix, connector.name());
-        let others = Others::new(self.kafka.client.clone(), control_id, kafka.transaction_timeout_ms);
+        let topics: Vec<String> = plan.topics.iter().map(|topic| topic.name.clone()).collect();
+        let checkpoint_topic = self.kafka.store.topic().to_owned();
+        let all_topics = [&topics[..], std::slice::from_ref(&checkpoint_topic)].concat();
+        let others = Others::new(self.kafka.client.clone(), control_id, kafka.transaction_timeout_ms, all_topics);
         let enrich: Enrich = super::source::enrich(handle.clone(), sql.clone());
         let relations = Relations::new(plan.clone(), ids.ids, checkpoint.epoch, enrich, metrics.clone());
         let partitions = plan.topics.iter().map(|topic| checkpoint.partitions[&topic.name]).collect();
-        let headers = settings::headers(kafka.headers);
-        let emitter = Emitter::new(plan.clone(), headers, &ids.schema_uris, partitions);
+        let emitter = Emitter::new(plan.clone(), settings::headers(kafka.headers), &ids.schema_uris, partitions);
         let header_names = emitter.header_names();
         let partial = checkpoint.partial.map(|partial| (partial.commit_lsn, partial.changes));
         let ledger = Ledger::new(checkpoint.next_lsn, partial);
         let inflight = Inflight::new(metrics.clone(), connector.health().clone());
         let (units, gathered) = bounded(UNITS);
+        let (room, room_made) = bounded(1);
         let stream = Arc::new(stream);
         // The server of the stream, also where a failover comes between.
         let settings = SourceSettings { hosts: vec![sql.host().to_owned()], ..settings };
@@ -226,14 +229,16 @@ impl<'a> Attempt<'a> {
         assembler.set_gate(gate);
         Ok(Session {
             units,
+            room: room_made,
             lane: KafkaLane {
                 units: gathered,
+                room,
                 turns: Turns::new(producer),
                 others,
                 stream: stream.clone(),
-                topics: plan.topics.iter().map(|topic| topic.name.clone()).collect(),
+                topics,
                 headers: header_names,
-                checkpoint_topic: self.kafka.store.topic().to_owned(),
+                checkpoint_topic,
                 metrics: metrics.clone(),
                 inflight: inflight.clone(),
             },
@@ -293,8 +298,8 @@ fn readers(
     let share = |limit: u64| limit.div_ceil(plan.snapshot.workers as u64);
     let rows_per_second = plan.snapshot.rows_per_second.map(share);
     let bytes_per_second = plan.snapshot.bytes_per_second.map(share);
-    let (handle, source) = (handle.clone(), source.clone());
-    let worker = WorkerSettings { handle, source, asks, gate: gate.alive(), rows_per_second, bytes_per_second };
+    let source = source.clone();
+    let worker = WorkerSettings { source, asks, gate: gate.alive(), rows_per_second, bytes_per_second };
     let workers = if gate.is_idle() { 0 } else { plan.snapshot.workers };
     Ok((Some(gate), vec![worker; workers]))
 }

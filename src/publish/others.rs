@@ -34,6 +34,8 @@ pub struct Others {
     /// `<prefix>.<connector>`
     control_id: String,
     transaction_timeout_ms: u32,
+    /// To which they will publish.
+    topics: Vec<String>,
     coming: Option<Receiver<Result<Vec<Producer>>>>,
     committed: Option<Instant>,
     /// The last time that a transaction began soon.
@@ -45,10 +47,10 @@ pub struct Others {
 
 impl Others {
     /// Of the connector whose ids begin with `control_id`; the producers that it takes are like `fence`'s.
-    pub fn new(client: KafkaClient, control_id: String, transaction_timeout_ms: u32) -> Others {
+    pub fn new(client: KafkaClient, control_id: String, transaction_timeout_ms: u32, topics: Vec<String>) -> Others {
         let (coming, committed, soon) = (None, None, None);
         let counted = Instant::now();
-        Others { client, control_id, transaction_timeout_ms, coming, committed, soon, count: 0, counted }
+        Others { client, control_id, transaction_timeout_ms, topics, coming, committed, soon, count: 0, counted }
     }
 
     /// A transaction begins; `alone`: with the first id, for there is no other. Those whose ids are ours now.
@@ -100,10 +102,12 @@ impl Others {
     fn take(&self, until: Instant) -> Result<Receiver<Result<Vec<Producer>>>> {
         let (taken, coming) = bounded(1);
         let (client, control_id, timeout) = (self.client.clone(), self.control_id.clone(), self.transaction_timeout_ms);
+        let topics = self.topics.clone();
         let take = move || {
             let others = (1..PRODUCERS).map(|number| {
                 let producer = take_over(&client, &data_id(&control_id, number), timeout, until)?;
                 faults::pass(Failpoint::OtherTaken);
+                producer.look_up(&topics, until)?;
                 Ok(producer)
             });
             // The session may have ended.

@@ -17,13 +17,13 @@ use crate::model::{Batch, Header, Record};
 /// What stands unless the user sets it.
 ///
 /// `linger.ms` 0: a group's records are handed over in one go, and what arrives while a request is under way forms the
-/// next batch by itself, so waiting for more only adds to each commit's latency. The queue must hold a whole group;
-/// its memory is bounded by kilobytes, not by the count.
+/// next batch by itself, so waiting for more only adds to each commit's latency. The queue is bounded by kilobytes of keys
+/// and values, not by the count; with what librdkafka keeps of each record it takes some three times as much memory.
 const DEFAULTS: &[(&str, &str)] = &[
     ("linger.ms", "0"),
     ("compression.type", "lz4"),
     ("queue.buffering.max.messages", "2000000"),
-    ("queue.buffering.max.kbytes", "65536"),
+    ("queue.buffering.max.kbytes", "16384"),
 ];
 
 /// What is never the user's: exactly-once rests on it. Without a time limit a record is retried until the broker takes
@@ -87,6 +87,14 @@ impl Producer {
     pub fn init(&mut self, until: Instant) -> Result<Progress> {
         let result = self.inner.init_transactions(left(until));
         self.progress("take over", result)
+    }
+
+    /// Learns who leads the topics' partitions. A record for one whose leader is not known waits some 100 ms.
+    pub fn look_up(&self, topics: &[String], until: Instant) -> Result<()> {
+        for topic in topics {
+            self.inner.client().fetch_metadata(Some(topic), left(until))?;
+        }
+        Ok(())
     }
 
     /// Opens a transaction.

@@ -1,5 +1,7 @@
 //! The stream while tables are read: changes are judged before they are mapped, and chunks come in between.
 
+use std::time::{Duration, Instant};
+
 use crossbeam_channel::{Receiver, never};
 
 use super::{Assembler, Place};
@@ -14,6 +16,9 @@ use crate::pipeline::snapshot::{Ask, Gate, Halves};
 use crate::pipeline::unit::{Tally, Unit, UnitKind};
 use crate::snapshot::{RangeId, Variant};
 
+/// The longest that a chunk waits for a busy stream.
+const CHUNK_PATIENCE: Duration = Duration::from_millis(200);
+
 /// What the assembler knows of tables that are read.
 #[derive(Default)]
 pub(super) struct Gating {
@@ -24,6 +29,10 @@ pub(super) struct Gating {
     /// Reads that were published at the position of the last one.
     reads: u64,
     at: Option<(crate::model::Lsn, u64)>,
+    /// For the records of the next chunk, as large as the last one's.
+    room: Batch,
+    /// When a chunk was published last.
+    published: Option<Instant>,
 }
 
 impl Assembler {
@@ -38,7 +47,7 @@ impl Assembler {
     }
 
     /// Until when the stream pauses.
-    pub(in crate::pipeline) fn paused_until(&self) -> Option<std::time::Instant> {
+    pub(in crate::pipeline) fn paused_until(&self) -> Option<Instant> {
         self.gating.gate.as_ref().and_then(Gate::paused_until)
     }
 
@@ -67,17 +76,18 @@ impl Assembler {
     }
 
     /// Publishes the chunks that are ready, and lets the gate go once nothing is left to judge.
-    /// The stream goes first: where more of it `waits`, one chunk at most.
+    /// The stream goes first: a chunk leaves when no unit waits for the committer, `is_roomy`, so that a change finds one
+    /// before it at most; or where none has for a while.
     pub(in crate::pipeline) fn publish_ready(
         &mut self,
-        waits: bool,
+        is_roomy: impl Fn() -> bool,
         sink: &mut impl FnMut(Unit) -> Result<()>,
     ) -> Result<()> {
         while let Some(range) = self.gating.gate.as_mut().and_then(Gate::ready) {
-            self.publish_chunk(range, sink)?;
-            if waits {
+            if !is_roomy() && self.gating.published.is_some_and(|published| published.elapsed() < CHUNK_PATIENCE) {
                 break;
             }
+            self.publish_chunk(range, sink)?;
         }
         // Publishing may have been what they wait for, and time is.
         self.gating.gate.iter_mut().for_each(Gate::serve);
@@ -157,7 +167,8 @@ impl Assembler {
         let table = read.rows.relation.name.clone();
         let position = self.read_position();
         self.compile(&read.rows.relation)?;
-        let (mut batch, mut tally) = (Batch::default(), Tally::new(self.done.events.len()));
+        let mut batch = std::mem::take(&mut self.gating.room);
+        let mut tally = Tally::new(self.done.events.len());
         let mut rows = CopyRows::new(&read.rows.bytes, &read.rows.slots)?;
         let (mut count, mut spelling) = (0, Vec::new());
         let capture = match read.variant {
@@ -182,6 +193,8 @@ impl Assembler {
         if let Some(gate) = &mut self.gating.gate {
             gate.publish(range, count)?;
         }
+        self.gating.room = batch.room_for_another();
+        self.gating.published = Some(Instant::now());
         self.leave(Unit::new(UnitKind::Chunk, batch, tally, None), sink)?;
         faults::pass(Failpoint::ChunkLeft);
         Ok(())

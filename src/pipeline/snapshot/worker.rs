@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
-use tokio::runtime::Handle;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use tokio::runtime::{Builder, Runtime};
 
 use super::{Ask, ChunkRows, Next};
 use crate::error::{At, Disposition, Error, Kind, Result};
@@ -25,7 +25,7 @@ const ROWS_MIN: u64 = 1_000;
 const ROWS_MAX: u64 = 1_000_000;
 /// A chunk of more bytes than this is followed by smaller ones, down to a single row. Its events are in memory several times
 /// over until they are on Kafka, of each worker's chunk.
-const CHUNK_BYTES: u64 = 2 << 20;
+const CHUNK_BYTES: u64 = 1 << 20;
 /// The largest table without a key that is read: it is one chunk, in memory.
 const KEYLESS_BYTES_MAX: u64 = 64 << 20;
 /// Snapshots that are taken at once before the stream is to pause.
@@ -40,7 +40,6 @@ const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
 /// What a worker needs.
 #[derive(Clone)]
 pub(in crate::pipeline) struct WorkerSettings {
-    pub(in crate::pipeline) handle: Handle,
     pub(in crate::pipeline) source: SourceSettings,
     pub(in crate::pipeline) asks: Sender<Ask>,
     /// Of the gate: whether it is still there.
@@ -53,8 +52,12 @@ pub(in crate::pipeline) struct WorkerSettings {
 /// One worker.
 pub(in crate::pipeline) struct Worker {
     settings: WorkerSettings,
+    /// Drives its connection in its own thread: rows pass through no other.
+    runtime: Runtime,
     stop: Stop,
     rows: u64,
+    /// The chunk that was handed over last: its end says that it is published.
+    before: Option<Receiver<()>>,
     /// The tables as they were seen last.
     shapes: BTreeMap<TableName, Shape>,
 }
@@ -68,10 +71,12 @@ struct Shape {
 }
 
 impl Worker {
-    pub(in crate::pipeline) fn new(settings: WorkerSettings, stop: Stop) -> Worker {
-        let mut worker = Worker { settings, stop, rows: ROWS_FIRST, shapes: BTreeMap::new() };
+    pub(in crate::pipeline) fn new(settings: WorkerSettings, stop: Stop) -> Result<Worker> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Error::new(Kind::Bug, "cannot start a runtime").because(error))?;
+        let mut worker = Worker { settings, runtime, stop, rows: ROWS_FIRST, before: None, shapes: BTreeMap::new() };
         worker.rows = worker.rows_max().min(ROWS_FIRST);
-        worker
+        Ok(worker)
     }
 
     /// Reads until there is nothing left to read, or the stop. A connection that breaks is opened again.
@@ -143,7 +148,7 @@ impl Worker {
     }
 
     fn block_on<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
-        self.settings.handle.block_on(future)
+        self.runtime.block_on(future)
     }
 
     /// The gate's answer; None: it has gone.
@@ -327,9 +332,10 @@ impl Worker {
         }
     }
 
-    /// Gives the rows to the gate and waits until they are published; meanwhile it makes sure that what they show is
-    /// durable. Only `reader`, whose connection took their snapshot, can say so: where it breaks the rows are given up.
-    fn hand_over(&self, reader: &ChunkReader, range: RangeId, lsn: Lsn, rows: ChunkRows) -> Result<Step> {
+    /// Gives the rows to the gate, makes sure that what they show is durable, and waits until those before are published:
+    /// the next ones are read meanwhile. Only `reader`, whose connection took their snapshot, can say what is durable:
+    /// where it breaks the rows are given up.
+    fn hand_over(&mut self, reader: &ChunkReader, range: RangeId, lsn: Lsn, rows: ChunkRows) -> Result<Step> {
         let (published, done) = bounded::<()>(0);
         if self.settings.asks.send(Ask::Rows { range, lsn, rows, published }).is_err() {
             return Ok(Step::Over);
@@ -348,8 +354,9 @@ impl Worker {
                 return Ok(Step::Over);
             }
         }
+        let Some(before) = self.before.replace(done) else { return Ok(Step::Published) };
         // Nothing is ever sent: the sender goes with the rows.
-        while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(PAUSE) {
+        while let Err(RecvTimeoutError::Timeout) = before.recv_timeout(PAUSE) {
             if self.is_over() {
                 return Ok(Step::Over);
             }
@@ -378,6 +385,7 @@ fn parsed(snapshot: &str) -> Result<PgSnapshot> {
 
 #[derive(PartialEq, Eq)]
 enum Step {
+    /// Or about to be.
     Published,
     /// The range is given back; the next one after so long.
     Later(Duration),
