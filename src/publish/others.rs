@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_millis(25);
 /// So many of those within `OFTEN` are worth more producers.
 const SOON_MAX: u32 = 5;
 const OFTEN: Duration = Duration::from_secs(1);
-/// After so long without any the others are given up.
+/// After so long without any the others are given up; so long after they could not be taken they are tried again.
 const REST: Duration = Duration::from_secs(60);
 /// The longest that taking the others' ids may last.
 const TAKE: Duration = Duration::from_secs(20);
@@ -37,6 +37,8 @@ pub struct Others {
     /// To which they will publish.
     topics: Vec<String>,
     coming: Option<Receiver<Result<Vec<Producer>>>>,
+    /// When they could not be taken.
+    refused: Option<Instant>,
     committed: Option<Instant>,
     /// The last time that a transaction began soon.
     soon: Option<Instant>,
@@ -48,9 +50,20 @@ pub struct Others {
 impl Others {
     /// Of the connector whose ids begin with `control_id`; the producers that it takes are like `fence`'s.
     pub fn new(client: KafkaClient, control_id: String, transaction_timeout_ms: u32, topics: Vec<String>) -> Others {
-        let (coming, committed, soon) = (None, None, None);
+        let (coming, refused, committed, soon) = (None, None, None, None);
         let counted = Instant::now();
-        Others { client, control_id, transaction_timeout_ms, topics, coming, committed, soon, count: 0, counted }
+        Others {
+            client,
+            control_id,
+            transaction_timeout_ms,
+            topics,
+            coming,
+            refused,
+            committed,
+            soon,
+            count: 0,
+            counted,
+        }
     }
 
     /// A transaction begins; `alone`: with the first id, for there is no other. Those whose ids are ours now.
@@ -63,29 +76,26 @@ impl Others {
             }
             self.count += 1;
         }
-        match &self.coming {
-            Some(coming) => {
-                let taken = coming.try_recv();
-                if !matches!(taken, Err(TryRecvError::Empty)) {
-                    self.coming = None;
-                }
-                match taken {
-                    Ok(Err(error)) => {
-                        // One is enough to go on with; if it is fenced it will say so itself.
-                        tracing::info!(error = %error.chain(), "publishing goes on with one transactional id");
-                        Ok(Vec::new())
-                    }
-                    Ok(Ok(others)) => Ok(others),
-                    Err(_) => Ok(Vec::new()),
-                }
-            }
-            None if alone && self.count >= SOON_MAX => {
-                self.count = 0;
-                self.coming = Some(self.take(now + TAKE)?);
-                Ok(Vec::new())
-            }
-            None => Ok(Vec::new()),
+        if let Some(coming) = &self.coming {
+            let taken = match coming.try_recv() {
+                Err(TryRecvError::Empty) => return Ok(Vec::new()),
+                Err(TryRecvError::Disconnected) => Err(Error::new(Kind::Bug, "a thread panicked")),
+                Ok(taken) => taken,
+            };
+            self.coming = None;
+            return Ok(taken.unwrap_or_else(|error| {
+                // One is enough to go on with; if it is fenced it will say so itself.
+                tracing::info!(error = %error.chain(), "publishing goes on with one transactional id");
+                self.refused = Some(now);
+                Vec::new()
+            }));
         }
+        let may_try = self.refused.is_none_or(|refused| now - refused >= REST);
+        if alone && may_try && self.count >= SOON_MAX {
+            self.count = 0;
+            self.coming = Some(self.take(now + TAKE)?);
+        }
+        Ok(Vec::new())
     }
 
     /// A transaction is committed.

@@ -25,7 +25,7 @@ const ROWS_MIN: u64 = 1_000;
 const ROWS_MAX: u64 = 1_000_000;
 /// A chunk of more bytes than this is followed by smaller ones, down to a single row. Its events are in memory several times
 /// over until they are on Kafka, of each worker's chunk.
-const CHUNK_BYTES: u64 = 1 << 20;
+const CHUNK_BYTES: u64 = 2 << 20;
 /// The largest table without a key that is read: it is one chunk, in memory.
 const KEYLESS_BYTES_MAX: u64 = 64 << 20;
 /// Snapshots that are taken at once before the stream is to pause.

@@ -215,7 +215,7 @@ pub(super) fn killed(reading: &mut Reading, fault: Fault) -> Result<()> {
 
 /// Commits become visible 20 ms after they were streamed, as they do where a standby is slow.
 pub(super) fn starvation(reading: &mut Reading) -> Result<()> {
-    const WRITERS: i64 = 4;
+    const WRITERS: i64 = 48;
     let (ended, running, written) = (AtomicBool::new(false), AtomicI64::new(WRITERS), AtomicI64::new(0));
     let writer = |sql: Sql, first: i64| {
         let mut id = first;
