@@ -158,9 +158,13 @@ fn drain(site: &Site<'_>, configuration: &Configuration, end: i64, within: Durat
 
 impl Drained {
     fn stop(mut self) -> Result<()> {
-        let status = self.daemon.terminate(STOP)?;
-        if status.success() { Ok(()) } else { Err(format!("walwright did not end well ({status})").into()) }
+        stop(&mut self.daemon)
     }
+}
+
+fn stop(daemon: &mut Daemon) -> Result<()> {
+    let status = daemon.terminate(STOP)?;
+    if status.success() { Ok(()) } else { Err(format!("walwright did not end well ({status})").into()) }
 }
 
 fn create_slot(sql: &Sql, name: &str) -> Result<()> {

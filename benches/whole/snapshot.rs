@@ -14,7 +14,7 @@ use crate::support::process::run as run_command;
 use crate::support::subscriber::Subscriber;
 use crate::support::{Context, Result, runtime};
 use crate::usage::Usage;
-use crate::{STOP, drop_slot, per_second};
+use crate::{drop_slot, per_second, stop};
 
 const WITHIN: Duration = Duration::from_secs(900);
 /// Orders of the past that are written with all that belongs to them; the others are copies.
@@ -141,10 +141,6 @@ fn beside(past: &Site<'_>, seconds: u64) -> Result<Value> {
 const RETURN: &str = "
     INSERT INTO returns (order_id, rma_number, reason, restocked, refund_amount, request_id)
     SELECT min(id), 'RMA', 'does not fit', true, 19.99, 'latency' FROM orders RETURNING id";
-
-fn stop(daemon: &mut Daemon) -> Result<()> {
-    if daemon.terminate(STOP)?.success() { Ok(()) } else { Err("walwright did not end well".into()) }
-}
 
 fn is_done(daemon: &Daemon, name: &str) -> Result<bool> {
     let tables: Vec<Value> = serde_json::from_str(&daemon.get(&format!("/connectors/{name}/snapshots"))?)?;

@@ -30,7 +30,7 @@ use crate::connector::LargeTransactions;
 use crate::error::Result;
 use crate::kafka::{Admin, KafkaClient};
 use crate::model::Lsn;
-use crate::publish::{Fenced, Others, Producer, Turns, fence};
+use crate::publish::{Fenced, Others, Producer, Turns, control_id, fence};
 use crate::source::{SourceSettings, Sql, Stream, StreamSettings, next_xid, preflight};
 
 /// How long one step against Kafka may take before it counts as unreachable.
@@ -206,7 +206,7 @@ impl<'a> Attempt<'a> {
             Delivery::AtLeastOnce => Producer::idempotent(&self.kafka.client)?,
         };
         let kafka = &connector.process.kafka;
-        let control_id = format!("{}.{}", kafka.transactional_id_prefix, connector.name());
+        let control_id = control_id(&kafka.transactional_id_prefix, connector.name());
         let topics: Vec<String> = plan.topics.iter().map(|topic| topic.name.clone()).collect();
         let checkpoint_topic = self.kafka.store.topic().to_owned();
         let all_topics = [&topics[..], std::slice::from_ref(&checkpoint_topic)].concat();

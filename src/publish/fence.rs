@@ -32,7 +32,7 @@ pub fn fence(
     transaction_timeout_ms: u32,
     until: Instant,
 ) -> Result<Fenced> {
-    let control_id = format!("{prefix}.{connector}");
+    let control_id = control_id(prefix, connector);
     let take = |id: String| take_over(client, &id, transaction_timeout_ms, until);
     let control = take(control_id.clone())?;
     faults::pass(Failpoint::ControlFenced);
@@ -59,6 +59,11 @@ pub fn fence(
     let first = data(0)?;
     others()?;
     Ok(Fenced { control, data: first })
+}
+
+/// The connector's transactional id that never carries events; those that do begin with it.
+pub fn control_id(prefix: &str, connector: &str) -> String {
+    format!("{prefix}.{connector}")
 }
 
 /// The transactional id of the connector's producer with this number.

@@ -12,7 +12,7 @@ mod producer;
 pub mod topics;
 mod turns;
 
-pub use fence::{DATA_IDS, Fenced, fence};
+pub use fence::{DATA_IDS, Fenced, control_id, fence};
 pub use others::Others;
 pub use partition::partition;
 pub use producer::{Names, Producer, Progress};

@@ -120,10 +120,14 @@ fn courses(point: Failpoint) -> &'static [(Course, u32)] {
     }
 }
 
+/// Whether the commits of the course are of groups.
+fn is_at_work(course: Course) -> bool {
+    matches!(course, Course::Work | Course::Busy)
+}
+
 /// What a commit's outcome may depend on: how long after its start the process dies. A control record's takes longer.
 fn commit_delays(course: Course) -> Vec<Deed> {
-    let micros: &[u64] =
-        if [Course::Work, Course::Busy].contains(&course) { &[100, 700, 2_000, 5_000] } else { &[300, 3_000] };
+    let micros: &[u64] = if is_at_work(course) { &[100, 700, 2_000, 5_000] } else { &[300, 3_000] };
     micros.iter().map(|micros| Deed::KillAfter(Duration::from_micros(*micros))).collect()
 }
 
@@ -132,7 +136,7 @@ fn commit_delays(course: Course) -> Vec<Deed> {
 fn exists(point: Failpoint, course: Course, delivery: Delivery) -> bool {
     let transactional = match point {
         Failpoint::GroupBegun | Failpoint::Aborted | Failpoint::OtherTaken | Failpoint::TurnsBegun => true,
-        Failpoint::CommitSent => [Course::Work, Course::Busy].contains(&course),
+        Failpoint::CommitSent => is_at_work(course),
         // What is judged here is that nothing comes twice.
         _ => course == Course::Reading,
     };

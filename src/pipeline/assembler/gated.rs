@@ -76,8 +76,8 @@ impl Assembler {
     }
 
     /// Publishes the chunks that are ready, and lets the gate go once nothing is left to judge.
-    /// The stream goes first: a chunk leaves when no unit waits for the committer, `is_roomy`, so that a change finds one
-    /// before it at most; or where none has for a while.
+    /// The stream goes first: a chunk leaves while few enough units wait for the committer, `is_roomy`, so that a change
+    /// does not find many before it; or where none has for a while.
     pub(in crate::pipeline) fn publish_ready(
         &mut self,
         is_roomy: impl Fn() -> bool,
