@@ -209,6 +209,16 @@ names! {
         X0Ignored = "x0-ignored",
         /// A change of a range that is being read is published before its rows.
         NoHold = "no-hold",
+        /// Changes of ranges that nobody reads yet are published.
+        PendingPublished = "pending-published",
+        /// What comes while a published range's snapshot is remembered lies before the read in the log: it counts as read.
+        DecidedByLsn = "decided-by-lsn",
+        /// A change is published behind the read that holds it.
+        CoveredPublished = "covered-published",
+        /// A backfill publishes rows that have changed since they were read.
+        NothingLeftOut = "nothing-left-out",
+        /// A backfill publishes rows before the changes that they hold.
+        BackfillAhead = "backfill-ahead",
         /// Rows are published that the server has not flushed.
         PublishUnflushed = "publish-unflushed",
         /// The snapshot of a range is forgotten when its rows are published.

@@ -163,7 +163,8 @@ impl Table {
             (Phase::Done { read }, _) => judge_done(read.as_ref(), xid),
             (Phase::Pending { .. }, _) => {
                 note();
-                if variant == Variant::Initial { Verdict::Covered } else { Verdict::Publish }
+                let is_covered = variant == Variant::Initial && !mutated(Mutation::PendingPublished);
+                if is_covered { Verdict::Covered } else { Verdict::Publish }
             }
             (Phase::Reading(reading), Variant::Initial) => {
                 if reading.snapshot.sees(xid) {
@@ -176,7 +177,7 @@ impl Table {
                 Verdict::Hold(id)
             }
             (Phase::Reading(reading), Variant::Backfill) => {
-                if let Some(key) = key.filter(|_| !reading.snapshot.sees(xid)) {
+                if let Some(key) = key.filter(|_| !reading.snapshot.sees(xid) && !mutated(Mutation::NothingLeftOut)) {
                     reading.leave_out(key);
                 }
                 note();
@@ -267,7 +268,10 @@ impl Table {
     /// this snapshot does not see, a truncate that it does see has been delivered: it could begin only when the change's
     /// transaction, which locks the table, was visible, or had ended when that one began.
     fn may_precede_the_stream(&self, reading: &Reading) -> bool {
-        self.request.variant == Variant::Initial && (self.filenode == Some(reading.filenode) || reading.held)
+        if self.request.variant == Variant::Backfill {
+            return mutated(Mutation::BackfillAhead);
+        }
+        self.filenode == Some(reading.filenode) || reading.held
     }
 
     /// The rows of a range are published: its records.
@@ -331,7 +335,8 @@ impl Table {
 
 fn judge_done(read: Option<&ReadRecord>, xid: u64) -> Verdict {
     match read {
-        Some(read) if read.snapshot.sees(xid) => Verdict::Covered,
+        Some(read) if read.snapshot.sees(xid) && !mutated(Mutation::CoveredPublished) => Verdict::Covered,
+        Some(_) if mutated(Mutation::DecidedByLsn) => Verdict::Covered,
         Some(_) | None => Verdict::Publish,
     }
 }

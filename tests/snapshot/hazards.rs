@@ -34,6 +34,11 @@ fn a_commit_that_is_not_visible_when_the_daemon_is_killed() -> Result<()> {
 }
 
 #[test]
+fn a_commit_that_is_streamed_behind_a_read_that_lies_behind_it_and_did_not_see_it() -> Result<()> {
+    survives(Hazard::InvisibleLater)
+}
+
+#[test]
 fn a_commit_before_the_slots_start_that_is_not_visible() -> Result<()> {
     survives(Hazard::BeforeSlot)
 }
@@ -86,4 +91,31 @@ fn nothing_is_visible_as_soon_as_it_is_streamed() -> Result<()> {
 #[test]
 fn an_idle_server_whose_log_ends_in_a_new_segment() -> Result<()> {
     survives(Hazard::Switched)
+}
+
+/// X0 of a backfill: what the stream has brought before, it must have seen end.
+#[test]
+fn a_backfill_while_a_commit_that_was_streamed_is_not_visible() -> Result<()> {
+    survives_by(Hazard::BackfillInvisible, Mutation::X0Ignored)
+}
+
+/// Its unseen set: what the stream brings while it waits.
+#[test]
+fn a_backfill_that_waits_while_a_commit_is_streamed_that_is_not_visible() -> Result<()> {
+    survives_by(Hazard::BackfillUnseen, Mutation::UnseenIgnored)
+}
+
+#[test]
+fn a_backfill_that_waits_for_such_a_commit_when_the_daemon_is_killed() -> Result<()> {
+    survives_by(Hazard::BackfillUnseenKilled, Mutation::UnseenNotKept)
+}
+
+#[test]
+fn rows_that_change_while_a_backfill_reads_them() -> Result<()> {
+    survives(Hazard::BackfillHeld)
+}
+
+#[test]
+fn a_backfill_that_has_read_what_is_not_streamed_yet() -> Result<()> {
+    survives(Hazard::BackfillAhead)
 }

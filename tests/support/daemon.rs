@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::process::{Farewell, Process, pid, wait_for_end};
-use super::registry::{get, get_any};
+use super::registry::{get, get_any, post};
 use super::sandbox::Sandbox;
 use super::{Context, Result};
 
@@ -63,6 +63,12 @@ impl Daemon {
     /// The body of a path of its HTTP server, e.g. `/metrics`.
     pub(crate) fn get(&self, path: &str) -> Result<String> {
         get(&format!("http://{}{path}", self.admin)).context(path)
+    }
+
+    /// Gives a command about a connector's snapshots; what it answers, where it was taken.
+    pub(crate) fn command(&self, connector: &str, command: &serde_json::Value) -> Result<String> {
+        let path = format!("/connectors/{connector}/snapshots");
+        post(&format!("http://{}{path}", self.admin), command).context(path)
     }
 
     /// What `/readyz/<connector>` says, green or red; None while nobody answers.

@@ -90,6 +90,13 @@ pub(crate) fn get_any(url: &str) -> Result<String> {
     request(url, false)
 }
 
+/// The answer to a POST, where it is 200.
+pub(crate) fn post(url: &str, body: &serde_json::Value) -> Result<String> {
+    let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(90))).proxy(None);
+    let agent = ureq::Agent::new_with_config(config.build());
+    Ok(agent.post(url).send_json(body)?.body_mut().read_to_string()?)
+}
+
 fn request(url: &str, status_as_error: bool) -> Result<String> {
     let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).proxy(None);
     let agent = ureq::Agent::new_with_config(config.http_status_as_error(status_as_error).build());

@@ -57,6 +57,8 @@ enum Course {
     Refusal,
     /// While rows are read that were there before: on a database of its own, and judged there.
     Reading,
+    /// The same for rows that are read again.
+    Backfill,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +76,7 @@ impl fmt::Display for Case {
 
 /// Where the point lies: each course on which it is to be hit, and at which passing.
 fn courses(point: Failpoint) -> &'static [(Course, u32)] {
-    use Course::{Adopt, Again, Busy, CutOff, Drain, FirstStart, Reading, Refusal, Work};
+    use Course::{Adopt, Again, Backfill, Busy, CutOff, Drain, FirstStart, Reading, Refusal, Work};
     match point {
         Failpoint::StateRead
         | Failpoint::ServerIdentified
@@ -113,16 +115,22 @@ fn courses(point: Failpoint) -> &'static [(Course, u32)] {
         | Failpoint::ChunkSplit
         | Failpoint::ChunkOffered
         | Failpoint::ChunkRead
-        | Failpoint::ChunkLeft
-        | Failpoint::SnapshotForgotten => &[(Reading, 1)],
-        // With a table's X0 first, then with its rows.
-        Failpoint::ProgressSent => &[(Reading, 1), (Reading, 2)],
+        | Failpoint::ChunkLeft => &[(Reading, 1), (Backfill, 1)],
+        // A backfill's chunk waits until the stream has passed it.
+        Failpoint::SnapshotForgotten => &[(Reading, 1)],
+        // With a table's X0 first, then with its rows; a backfill's first with what was asked for.
+        Failpoint::ProgressSent => &[(Reading, 1), (Reading, 2), (Backfill, 1), (Backfill, 2), (Backfill, 3)],
     }
 }
 
 /// Whether the commits of the course are of groups.
 fn is_at_work(course: Course) -> bool {
     matches!(course, Course::Work | Course::Busy)
+}
+
+/// Whether rows are read in it, on a database of its own.
+fn is_reading(course: Course) -> bool {
+    matches!(course, Course::Reading | Course::Backfill)
 }
 
 /// What a commit's outcome may depend on: how long after its start the process dies. A control record's takes longer.
@@ -138,14 +146,14 @@ fn exists(point: Failpoint, course: Course, delivery: Delivery) -> bool {
         Failpoint::GroupBegun | Failpoint::Aborted | Failpoint::OtherTaken | Failpoint::TurnsBegun => true,
         Failpoint::CommitSent => is_at_work(course),
         // What is judged here is that nothing comes twice.
-        _ => course == Course::Reading,
+        _ => is_reading(course),
     };
     delivery == Delivery::ExactlyOnce || !transactional
 }
 
 /// Where a second daemon could not take over, there is nothing to stall for: it would halt for the same reason.
 fn can_stall(course: Course) -> bool {
-    !matches!(course, Course::Refusal | Course::Reading)
+    course != Course::Refusal && !is_reading(course)
 }
 
 fn cases(arguments: &Arguments) -> Vec<Case> {
@@ -189,6 +197,9 @@ struct Line {
     /// What did not come back, catch up or end in time.
     trouble: Option<String>,
     verdict: Option<Verdict>,
+    /// It was judged where it was played.
+    #[serde(skip)]
+    is_reading: bool,
 }
 
 impl Line {
@@ -202,13 +213,14 @@ impl Line {
             slot_ahead: 0,
             trouble: None,
             verdict: None,
+            is_reading: is_reading(case.course),
         }
     }
 
     fn is_clean(&self) -> bool {
         let granted = |verdict: &Verdict| if self.delivery == "at_least_once" { verdict.duplicates } else { 0 };
         let clean = |v: &Verdict| v.events > 0 && v.mistakes() == granted(v);
-        let verdict = self.verdict.as_ref().map_or(self.course == "Reading", clean);
+        let verdict = self.verdict.as_ref().map_or(self.is_reading, clean);
         self.reached && self.trouble.is_none() && self.slot_ahead == 0 && verdict
     }
 }
@@ -221,7 +233,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let ground = Ground::new(&stack)?;
     let cases = cases(arguments);
     println!("sweep: {} trials, logs in {}", cases.len(), crate::support::sandbox::logs()?.display());
-    let (readings, cases): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(|case| case.course == Course::Reading);
+    let (readings, cases): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(|case| is_reading(case.course));
     let read = in_lanes(&readings, arguments.lanes, |case| read(&stack, case));
     let numbered: Vec<_> = cases.iter().enumerate().collect();
     let tried = in_lanes(&numbered, arguments.lanes, |(number, case)| {
@@ -266,7 +278,9 @@ fn try_out(ground: &Ground<'_>, number: usize, case: &Case) -> Result<(Line, Lef
 /// A point that is passed while rows are read.
 fn read(stack: &Stack, case: &Case) -> Line {
     let begun = Instant::now();
-    let played = Hazard::Killed(case.fault).play(stack, None);
+    let hazard =
+        if case.course == Course::Backfill { Hazard::BackfillKilled(case.fault) } else { Hazard::Killed(case.fault) };
+    let played = hazard.play(stack, None);
     let trouble = match &played {
         Ok(wrong) if wrong.is_empty() => None,
         Ok(wrong) => Some(wrong.join(", ")),
@@ -315,7 +329,7 @@ fn take_course(trial: &mut Trial<'_>, case: &Case, reached: &mut bool) -> Result
             script::run(trial, 1)?;
             trial.daemon()?.signal(Signal::TERM)?;
         }
-        Course::Reading => return Err("rows are read on another database".into()),
+        Course::Reading | Course::Backfill => return Err("rows are read on another database".into()),
         Course::Refusal => {
             trial.start(fault)?;
             trial.ready()?;

@@ -14,8 +14,8 @@ use crate::support::sql::Sql;
 use crate::support::{Result, poll};
 
 /// How long something is looked for that must not come.
-const LOOK: Duration = Duration::from_millis(1_500);
-const WALSENDER: &str = "SELECT pid FROM pg_stat_replication";
+pub(super) const LOOK: Duration = Duration::from_millis(1_500);
+pub(super) const WALSENDER: &str = "SELECT pid FROM pg_stat_replication";
 
 pub(super) fn invisible(reading: &mut Reading, killed: bool) -> Result<()> {
     let before = reading.start_and_wait()?;
@@ -24,22 +24,49 @@ pub(super) fn invisible(reading: &mut Reading, killed: bool) -> Result<()> {
     )?;
     reading.until("it is covered", || Ok(reading.covered()? >= 3.0))?;
     if killed {
-        let end: String = reading.sql()?.value("SELECT pg_current_wal_flush_lsn()::text")?;
-        let end = end.parse()?;
-        reading.until("what is covered is passed", || {
-            Ok(reading.scene.state()?.checkpoint.is_some_and(|checkpoint| checkpoint.next_lsn >= end))
-        })?;
-        reading.kill()?;
-        reading.start(None)?;
-        reading.daemon()?.wait_ready(WITHIN)?;
+        passed_and_killed(reading)?;
     }
     before.batch("ROLLBACK")?;
+    read_later(reading)?;
+    reading.release()
+}
+
+/// The daemon is killed once its checkpoint has passed all that was committed, and started again.
+pub(super) fn passed_and_killed(reading: &mut Reading) -> Result<()> {
+    let end: String = reading.sql()?.value("SELECT pg_current_wal_flush_lsn()::text")?;
+    let end = end.parse()?;
+    reading.until("what is committed is passed", || {
+        Ok(reading.scene.state()?.checkpoint.is_some_and(|checkpoint| checkpoint.next_lsn >= end))
+    })?;
+    reading.kill()?;
+    reading.start(None)?;
+    reading.daemon()?.wait_ready(WITHIN)
+}
+
+/// No snapshot sees what it must; with a mistake one may have been taken.
+pub(super) fn read_later(reading: &mut Reading) -> Result<()> {
     let log = reading.daemon()?.log_file();
     reading.until("the range is read later, or was read", || {
         let later = std::fs::read_to_string(&log)?.contains("committed transactions are not visible yet");
         Ok(later || reading.is_read()?)
-    })?;
+    })
+}
+
+pub(super) fn invisible_later(reading: &mut Reading) -> Result<()> {
+    let before = reading.start_and_wait()?;
+    reading.signal(WALSENDER, Signal::STOP)?;
+    reading.commit_invisibly("UPDATE orders SET note = 'unseen' WHERE id = 10")?;
+    before.batch("ROLLBACK")?;
+    reading.until("the rows are published", || Ok(reading.published()? >= ROWS as f64))?;
+    reading.signal(WALSENDER, Signal::CONT)?;
     reading.release()
+}
+
+pub(super) fn pending(reading: &mut Reading) -> Result<()> {
+    let before = reading.start_and_wait()?;
+    reading.sql()?.batch("INSERT INTO orders VALUES (999999, 'NEW'); UPDATE orders SET note = 'late' WHERE id = 10")?;
+    reading.until("it is covered, or published", || Ok(reading.covered()? + reading.published()? >= 2.0))?;
+    before.batch("ROLLBACK")
 }
 
 pub(super) fn before_slot(reading: &mut Reading) -> Result<()> {
@@ -131,7 +158,7 @@ pub(super) fn behind_the_lock(reading: &mut Reading, statements: &str) -> Result
 }
 
 /// The daemon stands still.
-fn stopped(reading: &mut Reading) -> Result<()> {
+pub(super) fn stopped(reading: &mut Reading) -> Result<()> {
     let id = reading.daemon()?.id();
     reading.until("the daemon stands still", || is_stopped(id))
 }
@@ -162,7 +189,7 @@ pub(super) fn forgotten(reading: &mut Reading) -> Result<()> {
 }
 
 /// Waits until the daemon is dead, or has read everything without coming there.
-fn dies(reading: &mut Reading) -> Result<bool> {
+pub(super) fn dies(reading: &mut Reading) -> Result<bool> {
     let dead =
         |reading: &Reading| reading.daemon.as_ref().is_none_or(|d| d.ends_within(Duration::ZERO).unwrap_or(true));
     let mut end = None;
@@ -186,9 +213,21 @@ pub(super) fn progress_apart(reading: &mut Reading) -> Result<()> {
 }
 
 pub(super) fn killed(reading: &mut Reading, fault: Fault) -> Result<()> {
+    let died = while_written(reading, |reading| {
+        reading.start(Some(fault))?;
+        dies(reading)
+    })?;
+    if !died {
+        return Err(format!("{fault} was not reached").into());
+    }
+    reading.start(None)
+}
+
+/// What `body` gives, while rows are inserted and changed.
+pub(super) fn while_written<T>(reading: &mut Reading, body: impl FnOnce(&mut Reading) -> Result<T>) -> Result<T> {
     let ended = AtomicBool::new(false);
     let writer = reading.sql()?;
-    let died = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let _end = Ended(&ended);
         let written = scope.spawn(|| -> Result<()> {
             let next = AtomicI64::new(1_000_000);
@@ -201,16 +240,11 @@ pub(super) fn killed(reading: &mut Reading, fault: Fault) -> Result<()> {
             }
             Ok(())
         });
-        reading.start(Some(fault))?;
-        let died = dies(reading);
+        let got = body(reading);
         ended.store(true, Ordering::Relaxed);
         written.join().map_err(|_| "a writer panicked")??;
-        died
-    })?;
-    if !died {
-        return Err(format!("{fault} was not reached").into());
-    }
-    reading.start(None)
+        got
+    })
 }
 
 /// Commits become visible 20 ms after they were streamed, as they do where a standby is slow.

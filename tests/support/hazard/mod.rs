@@ -1,6 +1,7 @@
 //! Rows that are read while the worst happens: each course of events on a Postgres of its own, judged by what a subscriber
 //! is told. Without a mistake of the daemon's nothing may be wrong.
 
+mod backfill;
 mod course;
 mod reading;
 
@@ -18,6 +19,10 @@ pub(crate) enum Hazard {
     Invisible,
     /// The same, and the daemon is killed in between.
     InvisibleKilled,
+    /// A commit is streamed behind the read of its range, which did not see it, though it lies before it in the log.
+    InvisibleLater,
+    /// A change is streamed before its range is read.
+    Pending,
     /// A commit lies before the place where an adopted slot starts, and is not visible.
     BeforeSlot,
     /// A row was written before its table was added to the publication, and is committed behind it.
@@ -42,6 +47,18 @@ pub(crate) enum Hazard {
     Switched,
     /// The daemon is killed there, while it is written to.
     Killed(Fault),
+    /// A commit is streamed, and not visible, when a backfill of its table is asked for.
+    BackfillInvisible,
+    /// One is streamed, and not visible, while a backfill waits.
+    BackfillUnseen,
+    /// The same, and the daemon is killed in between.
+    BackfillUnseenKilled,
+    /// Rows change while a backfill reads them.
+    BackfillHeld,
+    /// A backfill has read what the stream has still to bring.
+    BackfillAhead,
+    /// The daemon is killed there, while a backfill is asked for, or read.
+    BackfillKilled(Fault),
 }
 
 impl Hazard {
@@ -52,6 +69,8 @@ impl Hazard {
         match self {
             Self::Invisible => course::invisible(&mut reading, false),
             Self::InvisibleKilled => course::invisible(&mut reading, true),
+            Self::InvisibleLater => course::invisible_later(&mut reading),
+            Self::Pending => course::pending(&mut reading),
             Self::BeforeSlot => course::before_slot(&mut reading),
             Self::AddedTable => course::added_table(&mut reading),
             Self::Unflushed => course::unflushed(&mut reading),
@@ -70,6 +89,12 @@ impl Hazard {
             Self::Starvation => course::starvation(&mut reading),
             Self::Switched => course::switched(&mut reading),
             Self::Killed(fault) => course::killed(&mut reading, fault),
+            Self::BackfillInvisible => backfill::invisible(&mut reading),
+            Self::BackfillUnseen => backfill::unseen(&mut reading, false),
+            Self::BackfillUnseenKilled => backfill::unseen(&mut reading, true),
+            Self::BackfillHeld => backfill::held(&mut reading),
+            Self::BackfillAhead => backfill::ahead(&mut reading),
+            Self::BackfillKilled(fault) => backfill::killed(&mut reading, fault),
         }?;
         reading.judge()
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use walwright::faults::Mutation;
 use walwright::model::Lsn;
 
@@ -30,6 +31,8 @@ pub(super) struct Reading {
     mutation: Option<Mutation>,
     /// The table that is judged, and the topic of its name.
     pub(super) table: &'static str,
+    /// Its rows are read beside the stream.
+    is_backfill: bool,
 }
 
 impl Reading {
@@ -47,7 +50,7 @@ impl Reading {
         scene.connector("mode = \"none\"", "mode = \"initial\"\nworkers = 1")?;
         scene.connector("on = [\"insert\"]", "on = [\"insert\", \"update\", \"read\"]")?;
         scene.connector("unmatched = \"filter\"", "unmatched = \"filter\"\ntruncate = \"filter\"")?;
-        let reading = Self { daemon: None, scene, postgres, mutation, table: "orders" };
+        let reading = Self { daemon: None, scene, postgres, mutation, table: "orders", is_backfill: false };
         let sql = reading.scene.sql()?;
         sql.batch(&format!("INSERT INTO orders SELECT i, 'OLD', 1, 'n' || i FROM generate_series(1, {ROWS}) i"))?;
         sql.batch(&format!("GRANT USAGE ON SCHEMA public TO {name}; GRANT SELECT ON orders TO {name}"))?;
@@ -125,8 +128,38 @@ impl Reading {
     /// Every range is published, and the stream has passed each of them.
     pub(super) fn is_read(&self) -> Result<bool> {
         let state = self.scene.state()?;
-        let asked = state.progress.contains_key(&format!("progress/public.{}", self.table));
-        Ok(asked && state.checkpoint.is_some_and(|checkpoint| checkpoint.unseen.is_none()))
+        let record = state.progress.get(&format!("progress/public.{}", self.table));
+        let record: Option<Value> = record.map(|record| serde_json::from_slice(record)).transpose()?;
+        let is_asked =
+            |record: Value| !self.is_backfill || record["variant"] == "backfill" && record["state"] == "done";
+        Ok(record.is_some_and(is_asked) && state.checkpoint.is_some_and(|checkpoint| checkpoint.unseen.is_none()))
+    }
+
+    /// The connector streams, and rows are read at a person's wish only.
+    pub(super) fn only_streams(&mut self) -> Result<()> {
+        self.is_backfill = true;
+        self.scene.connector("mode = \"initial\"", "mode = \"none\"")
+    }
+
+    /// Asks for a backfill; an error where the daemon does not say that it was taken.
+    pub(super) fn ask(&mut self) -> Result<()> {
+        let (name, table) = (self.scene.name.clone(), format!("public.{}", self.table));
+        self.daemon()?.command(&name, &json!({ "command": "snapshot", "table": table })).map(drop)
+    }
+
+    /// Whether a backfill is known that was asked for.
+    pub(super) fn is_asked(&self) -> Result<bool> {
+        let state = self.scene.state()?;
+        let record = state.progress.get(&format!("progress/public.{}", self.table));
+        Ok(record.is_some_and(|record| String::from_utf8_lossy(record).contains("\"variant\":\"backfill\"")))
+    }
+
+    /// What the daemon says that the table's reading waits for.
+    pub(super) fn waits_for(&self) -> Result<String> {
+        let said =
+            self.daemon.as_ref().ok_or("no daemon runs")?.get(&format!("/connectors/{}/snapshots", self.scene.name))?;
+        let tables: Vec<Value> = serde_json::from_str(&said)?;
+        Ok(tables.first().and_then(|table| table["waits_for"].as_str()).unwrap_or_default().to_owned())
     }
 
     pub(super) fn published(&self) -> Result<f64> {
@@ -173,17 +206,26 @@ impl Reading {
         let table: BTreeMap<String, (String, Option<String>)> =
             rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
         let (mut announced, mut folded, mut ids) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let mut repeated = 0;
+        let (mut repeated, mut not_as_told) = (0, 0);
         for seen in seen {
             let text = |field: &str| seen.field(field).as_str().map(str::to_owned);
+            let row = (text("status").unwrap_or_default(), text("note"));
+            if seen.field("meta")["capture"] == "BACKFILL" {
+                // It says again what the stream has said last, or what nobody has said.
+                not_as_told +=
+                    usize::from(folded.insert(seen.key.clone(), row.clone()).is_some_and(|told| told != row));
+                continue;
+            }
             if ["INSERT", "READ"].contains(&seen.field("meta")["operation"].as_str().unwrap_or_default()) {
                 *announced.entry(seen.key.clone()).or_insert(0) += 1;
             }
             repeated += usize::from(!ids.insert(seen.id().to_owned()));
-            folded.insert(seen.key.clone(), (text("status").unwrap_or_default(), text("note")));
+            folded.insert(seen.key.clone(), row);
         }
+        let is_told = |key: &String| announced.contains_key(key) || self.is_backfill && folded.contains_key(key);
         let counts = [
-            ("lost", table.keys().filter(|key| !announced.contains_key(*key)).count()),
+            ("lost", table.keys().filter(|key| !is_told(key)).count()),
+            ("not as told", not_as_told),
             ("announced again", announced.values().filter(|count| **count > 1).count()),
             ("never there", folded.keys().filter(|key| !table.contains_key(*key)).count()),
             ("stale", folded.iter().filter(|(key, row)| table.get(*key).is_some_and(|now| now != *row)).count()),
