@@ -268,8 +268,8 @@ impl Assembler {
     fn leave(&mut self, mut unit: Unit, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
         let is_progress = matches!(unit.kind, UnitKind::Progress { .. });
         if let Some(gate) = self.gating.gate.as_mut().filter(|gate| !(is_progress && gate.is_note())) {
-            let (progress, pending) = gate.leave();
-            (unit.progress, unit.pending) = (progress, Some(pending));
+            let (progress, pending, answers) = gate.leave();
+            (unit.progress, unit.pending, unit.answers) = (progress, Some(pending), answers);
         }
         sink(unit)
     }

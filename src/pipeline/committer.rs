@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::RecvTimeoutError;
 
 use super::lane::Lane;
+use super::snapshot::Answered;
 use super::unit::{Pending, Tally, Unit, UnitKind};
 use crate::checkpoint::record::{Checkpoint, Partial};
 use crate::error::{At, Error, Kind, Result};
 use crate::faults::{self, Failpoint, Mutation, mutated};
-use crate::model::{Batch, Lsn, Position};
+use crate::model::{Batch, Lsn, Position, TableName};
 use crate::publish::Progress;
 use crate::snapshot::Entry;
 
@@ -70,9 +71,11 @@ struct Group {
     bytes: usize,
     units_with_records: usize,
     urgent: bool,
-    has_chunk: bool,
+    /// The table of which it has rows that were read.
+    read_of: Option<TableName>,
     progress: Vec<Entry>,
     pending: Option<Pending>,
+    answers: Vec<Answered>,
 }
 
 /// How a transaction that came in pieces ended.
@@ -111,10 +114,13 @@ impl<L: Lane> Committer<L> {
                         Large::CutOff if mutated(Mutation::TornOnDrain) => return self.commit(),
                         Large::CutOff => return Ok(()),
                     },
-                    UnitKind::Whole { .. } | UnitKind::Progress { .. } | UnitKind::Chunk => match self.gather(&unit) {
-                        Err(_) if mutated(Mutation::GoOnAfterAbort) => self.give_up()?,
-                        gathered => gathered?,
-                    },
+                    UnitKind::Whole { .. } | UnitKind::Progress { .. } | UnitKind::Chunk => {
+                        let begun = self.lane.now();
+                        match self.gather(unit) {
+                            Err(_) if mutated(Mutation::GoOnAfterAbort) => self.give_up()?,
+                            gathered => gathered.map_err(|error| self.too_slow(error, begun))?,
+                        }
+                    }
                 },
                 Err(RecvTimeoutError::Timeout) => self.commit()?,
                 Err(RecvTimeoutError::Disconnected) => return self.commit(),
@@ -130,7 +136,7 @@ impl<L: Lane> Committer<L> {
     }
 
     /// Takes `first` and all that waits behind it into one group, and commits it if there is reason to.
-    fn gather(&mut self, first: &Unit) -> Result<()> {
+    fn gather(&mut self, first: Unit) -> Result<()> {
         self.take(first)?;
         while self.group.bytes < self.group_bytes_max() {
             match self.lane.waiting() {
@@ -138,7 +144,7 @@ impl<L: Lane> Committer<L> {
                     self.stashed = Some(unit);
                     break;
                 }
-                Some(unit) => self.take(&unit)?,
+                Some(unit) => self.take(unit)?,
                 None => break,
             }
         }
@@ -147,14 +153,14 @@ impl<L: Lane> Committer<L> {
     }
 
     fn group_bytes_max(&self) -> usize {
-        if !self.group.has_chunk {
+        if self.group.read_of.is_none() {
             return GROUP_BYTES;
         }
         let is_quiet = self.streamed.is_none_or(|streamed| self.lane.now() - streamed >= QUIET);
         if is_quiet { CHUNKS_BYTES } else { CHUNKS_BESIDE_BYTES }
     }
 
-    fn take(&mut self, unit: &Unit) -> Result<()> {
+    fn take(&mut self, unit: Unit) -> Result<()> {
         match unit.kind {
             UnitKind::Whole { next_lsn } => {
                 self.group.next_lsn = Some(next_lsn);
@@ -168,11 +174,12 @@ impl<L: Lane> Committer<L> {
                 self.group.next_lsn = end;
                 self.group.partial = end.is_none().then_some(Partial { commit_lsn, changes });
             }
-            UnitKind::Chunk => self.group.has_chunk = true,
+            UnitKind::Chunk => self.group.read_of = unit.read_of.or(self.group.read_of.take()),
         }
         self.group.urgent |= !unit.progress.is_empty();
-        self.group.progress.extend_from_slice(&unit.progress);
-        self.group.pending = unit.pending.clone().or(self.group.pending.take());
+        self.group.progress.extend(unit.progress);
+        self.group.answers.extend(unit.answers);
+        self.group.pending = unit.pending.or(self.group.pending.take());
         self.group.tally.add(&unit.tally);
         self.group.units_with_records += usize::from(unit.oldest_us.is_some());
         self.send(&unit.batch)?;
@@ -214,6 +221,20 @@ impl<L: Lane> Committer<L> {
         Ok(())
     }
 
+    /// Rows of a snapshot that could not be published in the time of a Kafka transaction are too many at once.
+    fn too_slow(&self, error: Error, begun: Instant) -> Error {
+        let limit = self.settings.transaction_timeout;
+        let Some(table) = &self.group.read_of else { return error };
+        if !outlasts(&error, self.lane.now() - begun, limit) {
+            return error;
+        }
+        let limit = limit.as_millis();
+        let detail = format!(
+            "rows that were read did not get to Kafka within transaction.timeout.ms = {limit}: fewer are read at once now; set [snapshot] bytes_per_second if it comes again"
+        );
+        Error::new(Kind::TransactionTooLong, detail).at(At::table(table.clone())).because(error)
+    }
+
     /// A transaction longer than a unit: a Kafka transaction of its own, sent out piece by piece.
     fn large(&mut self, commit_lsn: Lsn, first: Unit) -> Result<Large> {
         self.commit()?;
@@ -223,7 +244,7 @@ impl<L: Lane> Committer<L> {
         let mut unit = first;
         loop {
             let ended = matches!(unit.kind, UnitKind::Piece { end: Some(_), .. });
-            let taken = self.take(&unit);
+            let taken = self.take(unit);
             faults::pass(Failpoint::PieceSent);
             let taken = if ended { taken.and_then(|()| self.commit()) } else { taken };
             let lasted = self.lane.now() - begun;
@@ -286,6 +307,7 @@ impl<L: Lane> Committer<L> {
 
     fn committed(&mut self, checkpoint: Checkpoint) {
         let group = std::mem::take(&mut self.group);
+        group.answers.into_iter().for_each(Answered::tell);
         self.lane.confirm(checkpoint.next_lsn);
         faults::pass(Failpoint::Confirmed);
         self.lane.count(&group.tally, group.bytes, checkpoint.next_lsn, group.units_with_records);
@@ -325,8 +347,12 @@ impl Group {
 }
 
 /// A Kafka transaction that fails after nearly its whole timeout failed because of it.
+fn outlasts(error: &Error, lasted: Duration, limit: Duration) -> bool {
+    error.kind() == Kind::KafkaTransaction && lasted >= limit.mul_f64(0.9)
+}
+
 fn too_long(error: Error, lasted: Duration, limit: Duration, commit_lsn: Lsn) -> Error {
-    if error.kind() != Kind::KafkaTransaction || lasted < limit.mul_f64(0.9) {
+    if !outlasts(&error, lasted, limit) {
         return error;
     }
     let detail = format!(

@@ -9,13 +9,13 @@ use super::health::{Health, Phase};
 use super::metrics::{ConnectorMetrics, Metrics};
 use super::ownership::Owner;
 use super::session::Silenced;
-use super::snapshot::{Commands, Progress};
+use super::snapshot::{Commands, Progress, ROWS_FIRST};
 use super::task::Stop;
 use super::{session, start};
 use crate::checkpoint::store::draw_instance_id;
 use crate::config::Process;
 use crate::connector::{Plan, SourceSection};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 /// How an attempt ends when nothing went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub(super) struct Connector {
     pub(super) commands: Commands,
     /// Of snapshots.
     pub(super) progress: Progress,
+    /// Rows of the first chunk that a worker reads.
+    pub(super) rows_first: u64,
     /// The warnings about rules and tables that were logged last.
     warned: Vec<String>,
 }
@@ -67,6 +69,7 @@ impl Connector {
             silenced: Silenced::default(),
             commands: Commands::default(),
             progress: Progress::default(),
+            rows_first: ROWS_FIRST,
             warned: Vec::new(),
         })
     }
@@ -107,6 +110,10 @@ impl Connector {
         let Some(session) = start::start(self, stop)? else { return Ok(End::Stopped) };
         self.health.enter(Phase::Streaming);
         tracing::info!(connector = self.name(), "streaming");
-        session::run(session, stop)
+        let ended = session::run(session, stop);
+        let is_too_much = |error: &Error| error.kind() == Kind::TransactionTooLong && error.place().table.is_some();
+        let fewer = ended.as_ref().is_err_and(is_too_much).then(|| (self.rows_first / 4).max(1));
+        self.rows_first = fewer.unwrap_or(ROWS_FIRST);
+        ended
     }
 }

@@ -299,7 +299,8 @@ fn readers(
     let rows_per_second = plan.snapshot.rows_per_second.map(share);
     let bytes_per_second = plan.snapshot.bytes_per_second.map(share);
     let source = source.clone();
-    let worker = WorkerSettings { source, asks, gate: gate.alive(), rows_per_second, bytes_per_second };
+    let (gate_alive, rows_first) = (gate.alive(), connector.rows_first);
+    let worker = WorkerSettings { source, asks, gate: gate_alive, rows_per_second, bytes_per_second, rows_first };
     let workers = if gate.is_idle() { 0 } else { plan.snapshot.workers };
     Ok((Some(gate), vec![worker; workers]))
 }

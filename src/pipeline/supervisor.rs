@@ -67,11 +67,15 @@ impl Retries {
         }
         let pause = match error.disposition() {
             Disposition::Halt if error.kind() == Kind::TransactionTooLong => {
-                let lsn = error.place().position.map(|position| position.lsn);
-                if self.too_long == lsn {
+                // Rows that were read have no position: the next attempt takes fewer at once, so it is not the same.
+                let Some(lsn) = error.place().position.map(|position| position.lsn) else {
+                    self.count += 1;
+                    return Some(jittered(self.count, random));
+                };
+                if self.too_long == Some(lsn) {
                     return None;
                 }
-                self.too_long = lsn;
+                self.too_long = Some(lsn);
                 BACKOFF_FIRST
             }
             Disposition::Halt | Disposition::Bug => return None,
@@ -128,6 +132,13 @@ mod tests {
         assert!(judge(&too_long(5)).is_some());
         assert!(judge(&too_long(7)).is_some(), "another transaction");
         assert!(judge(&too_long(7)).is_none());
+    }
+
+    #[test]
+    fn rows_that_are_too_many_at_once_do_not_halt() {
+        let mut retries = Retries::default();
+        let error = Error::new(Kind::TransactionTooLong, "t");
+        assert!((0..20).all(|_| retries.judge(&error, Duration::ZERO, false, 0).is_some()));
     }
 
     #[test]

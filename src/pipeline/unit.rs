@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{Batch, Lsn};
+use super::snapshot::Answered;
+use crate::model::{Batch, Lsn, TableName};
 use crate::snapshot::Entry;
 
 /// Encoded records with the position that they lead to.
@@ -18,6 +19,10 @@ pub(super) struct Unit {
     pub(super) progress: Vec<Entry>,
     /// None: what pends is as before.
     pub(super) pending: Option<Pending>,
+    /// The table of which it has rows that were read.
+    pub(super) read_of: Option<TableName>,
+    /// To be told once it is on Kafka.
+    pub(super) answers: Vec<Answered>,
 }
 
 /// What pends of snapshots once a unit is on Kafka, for the checkpoint: by table, the transactions that their reads must
@@ -27,7 +32,7 @@ pub(super) type Pending = Option<Arc<BTreeMap<String, Vec<u64>>>>;
 impl Unit {
     /// A unit that says nothing of snapshots.
     pub(super) fn new(kind: UnitKind, batch: Batch, tally: Tally, oldest_us: Option<i64>) -> Unit {
-        Unit { kind, batch, tally, oldest_us, progress: Vec::new(), pending: None }
+        Unit { kind, batch, tally, oldest_us, progress: Vec::new(), pending: None, read_of: None, answers: Vec::new() }
     }
 }
 

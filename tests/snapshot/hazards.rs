@@ -1,9 +1,10 @@
 //! Rows that are read while the worst happens. What a rule is good for is shown by `make torture-proof`, which switches it
 //! off; where two courses need the same rule, the second one's proof is here.
 
-use walwright::faults::Mutation;
+use walwright::faults::{Failpoint, Mutation};
 
 use crate::support::Result;
+use crate::support::fault::Fault;
 use crate::support::hazard::Hazard;
 use crate::support::stack::Stack;
 
@@ -118,4 +119,10 @@ fn rows_that_change_while_a_backfill_reads_them() -> Result<()> {
 #[test]
 fn a_backfill_that_has_read_what_is_not_streamed_yet() -> Result<()> {
     survives(Hazard::BackfillAhead)
+}
+
+/// Whoever is told that it was taken need not ask again.
+#[test]
+fn a_backfill_that_was_taken_is_not_forgotten() -> Result<()> {
+    survives(Hazard::BackfillKilled(Fault::kill(Failpoint::ProgressSent, 1)))
 }

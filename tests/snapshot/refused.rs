@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rustix::process::Signal;
 
 use crate::support::daemon::Daemon;
-use crate::support::kafka::{self, Kafka};
+use crate::support::kafka::{Kafka, Options};
 use crate::support::scene::{Scene, WITHIN};
 use crate::support::stack::Stack;
 use crate::support::{Result, poll};
@@ -124,7 +124,7 @@ fn connections_that_are_cut_in_the_middle_of_a_chunk() -> Result<()> {
 #[test]
 fn a_broker_that_is_away_while_rows_are_read() -> Result<()> {
     let stack = Stack::shared()?;
-    let kafka = Kafka::start(&stack.sandbox, &kafka::Options::default())?;
+    let kafka = Kafka::start(&stack.sandbox, &Options::default())?;
     let scene = Scene::on("brokeraway", &stack.postgres, &kafka, stack.registry.url())?;
     let scene = shop(scene, 20_000, 4_000)?;
     let mut daemon = scene.open()?;
@@ -136,6 +136,37 @@ fn a_broker_that_is_away_while_rows_are_read() -> Result<()> {
     read_to_end(&scene)?;
     scene.finish(daemon)?;
     scene.exactly(20_000)
+}
+
+/// Wide rows, of which nobody knows before that so many do not fit, and a broker that takes 2 MB a second.
+#[test]
+fn a_chunk_that_does_not_fit_into_a_transaction_is_read_in_smaller_ones() -> Result<()> {
+    const ORDERS: i64 = 4_500;
+    let stack = Stack::shared()?;
+    // The coordinator looks for transactions that are over their time as often; a quota counts two seconds together.
+    let options = Options::default()
+        .set("transaction.abort.timed.out.transaction.cleanup.interval.ms", "200")
+        .set("quota.window.num", "2");
+    let kafka = Kafka::start(&stack.sandbox, &options)?;
+    let scene = Scene::on("slowbroker", &stack.postgres, &kafka, stack.registry.url())?;
+    let scene = shop(scene, ORDERS, 1_000_000)?;
+    scene.sql()?.batch(
+        "UPDATE orders SET note = (SELECT string_agg(md5(id || ' ' || i), '') FROM generate_series(1, 128) i)",
+    )?;
+    scene.process("[registry]", "[kafka.client]\n\"transaction.timeout.ms\" = 4000\n\n[registry]")?;
+    kafka.access(&[&["quota", "2000000"]])?;
+    let mut daemon = scene.open()?;
+    let cause = scene.cause(&mut daemon, "transaction-too-long", "retrying")?;
+    assert_eq!(
+        cause.split(": kafka-transaction: ").next().unwrap_or_default(),
+        "transaction-too-long: rows that were read did not get to Kafka within transaction.timeout.ms = 4000: \
+         fewer are read at once now; set [snapshot] bytes_per_second if it comes again (connector NAME, table public.orders)"
+    );
+    read_to_end(&scene)?;
+    let log = daemon.log()?;
+    assert_eq!(log.matches("did not get to Kafka within").count(), 1, "a quarter of it fits: {log}");
+    scene.finish(daemon)?;
+    scene.exactly(ORDERS)
 }
 
 #[test]

@@ -109,7 +109,7 @@ impl Kafka {
         addresses.map(|(_, address)| address.to_string()).collect::<Vec<_>>().join(",")
     }
 
-    /// Users and their rights, by `Access.java`; one change a slice.
+    /// Users, their rights, and quotas, by `Access.java`; one change a slice.
     pub(crate) fn access(&self, changes: &[&[&str]]) -> Result<()> {
         let mut java = Command::new("java");
         java.args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);

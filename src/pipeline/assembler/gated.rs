@@ -195,7 +195,8 @@ impl Assembler {
         }
         self.gating.room = batch.room_for_another();
         self.gating.published = Some(Instant::now());
-        self.leave(Unit::new(UnitKind::Chunk, batch, tally, None), sink)?;
+        let unit = Unit { read_of: Some(table), ..Unit::new(UnitKind::Chunk, batch, tally, None) };
+        self.leave(unit, sink)?;
         faults::pass(Failpoint::ChunkLeft);
         Ok(())
     }

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde::{Deserialize, Serialize};
 
 /// How long a command waits for the connector to take it.
@@ -50,6 +50,24 @@ pub(in crate::pipeline) struct Asked {
     pub(in crate::pipeline) answer: Sender<Answer>,
 }
 
+/// An answer that is given once what was asked for is on Kafka: until then a crash would forget it.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Answered {
+    to: Sender<Answer>,
+    answer: Answer,
+}
+
+impl Answered {
+    pub(in crate::pipeline) fn new(to: Sender<Answer>, answer: Answer) -> Answered {
+        Answered { to, answer }
+    }
+
+    /// Whoever asked may have gone.
+    pub(in crate::pipeline) fn tell(self) {
+        drop(self.to.send(self.answer));
+    }
+}
+
 /// The way from those who command to the connector.
 #[derive(Clone)]
 pub(in crate::pipeline) struct Commands(Arc<Shared>);
@@ -74,8 +92,14 @@ impl Commands {
         self.with(|waiting| waiting.push(Asked { command, answer }));
         // Full: it is awake.
         let _woken = self.0.wake.try_send(());
-        let late = |_| format!("the connector has not taken the command within {} s", PATIENCE.as_secs());
-        answered.recv_timeout(PATIENCE).map_err(late)?
+        answered.recv_timeout(PATIENCE).map_err(|error| match error {
+            RecvTimeoutError::Timeout => {
+                format!("the connector has not taken the command within {} s", PATIENCE.as_secs())
+            }
+            RecvTimeoutError::Disconnected => {
+                "the connector failed before the command was on Kafka: ask again".to_owned()
+            }
+        })?
     }
 
     /// What was asked since the last time.

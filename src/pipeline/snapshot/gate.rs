@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, SendError, Sender};
 use tokio::runtime::Handle;
 
 use self::located::{Gated, Located, key_of, spell};
-use super::{Ask, Asked, ChunkRows, Next, Progress};
+use super::{Answered, Ask, Asked, ChunkRows, Next, Progress};
 use crate::connector::Plan;
 use crate::error::{Error, Kind, Result};
 use crate::faults::{self, Failpoint, Mutation, mutated};
@@ -107,6 +107,8 @@ pub(in crate::pipeline) struct Gate {
     spelling: Vec<u8>,
     rows: BTreeMap<RangeId, (ChunkRows, Sender<()>)>,
     progress: Vec<Entry>,
+    /// To those who have asked for what the progress says.
+    answers: Vec<Answered>,
     /// Records that say what was asked for do not wait for the stream.
     hurry: bool,
     /// All that it has to say is a note for later starts.
@@ -139,6 +141,7 @@ impl Gate {
             spelling: Vec::new(),
             rows: BTreeMap::new(),
             progress: Vec::new(),
+            answers: Vec::new(),
             hurry: false,
             is_note: false,
             report: settings.report,
@@ -155,9 +158,11 @@ impl Gate {
         gate.hurry |= !answers.is_empty();
         gate.is_note = gate.core.is_idle() && !gate.hurry;
         gate.begin_report();
-        for (answer, answered) in answers {
-            // Whoever asked may have gone.
-            drop(answer.send(answered));
+        let answers = answers.into_iter().map(|(to, answer)| Answered::new(to, answer));
+        if gate.progress.is_empty() {
+            answers.for_each(Answered::tell);
+        } else {
+            gate.answers = answers.collect();
         }
         let is_needed = !gate.core.is_idle() || !gate.progress.is_empty();
         Ok(is_needed.then_some(gate))
@@ -188,12 +193,12 @@ impl Gate {
     }
 
     /// What a unit takes along that leaves now.
-    pub(in crate::pipeline) fn leave(&mut self) -> (Vec<Entry>, Pending) {
+    pub(in crate::pipeline) fn leave(&mut self) -> (Vec<Entry>, Pending, Vec<Answered>) {
         let mut pending = (!self.core.is_idle()).then(|| self.core.unseen());
         if mutated(Mutation::UnseenNotKept) {
             pending = pending.map(|_| Arc::default());
         }
-        (std::mem::take(&mut self.progress), pending)
+        (std::mem::take(&mut self.progress), pending, std::mem::take(&mut self.answers))
     }
 
     /// A transaction begins.

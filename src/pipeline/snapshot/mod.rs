@@ -11,11 +11,11 @@ mod progress;
 mod worker;
 
 pub use command::{Answer, Command};
-pub(super) use command::{Asked, Commands};
+pub(super) use command::{Answered, Asked, Commands};
 pub(super) use gate::{Gate, GateSettings, Halves};
 pub(super) use progress::Progress;
 pub use progress::TableProgress;
-pub(super) use worker::{Worker, WorkerSettings};
+pub(super) use worker::{ROWS_FIRST, Worker, WorkerSettings};
 
 use std::sync::Arc;
 

@@ -20,7 +20,7 @@ use crate::source::{ChunkReader, ChunkSnapshot, ChunkTable, SourceSettings, cata
 const CHUNK_TIME: Duration = Duration::from_millis(50);
 /// Rows of the first chunk of a table; how few and how many there are ever by the time that they take. What comes with
 /// each chunk, however large, does not count: on a busy server chunks would get smaller and smaller, and more of them.
-const ROWS_FIRST: u64 = 4_000;
+pub(in crate::pipeline) const ROWS_FIRST: u64 = 4_000;
 const ROWS_MIN: u64 = 1_000;
 const ROWS_MAX: u64 = 1_000_000;
 /// A chunk of more bytes than this is followed by smaller ones, down to a single row. Its events are in memory several times
@@ -47,6 +47,8 @@ pub(in crate::pipeline) struct WorkerSettings {
     /// The most that this worker reads in a second.
     pub(in crate::pipeline) rows_per_second: Option<u64>,
     pub(in crate::pipeline) bytes_per_second: Option<u64>,
+    /// Of its first chunk.
+    pub(in crate::pipeline) rows_first: u64,
 }
 
 /// One worker.
@@ -74,8 +76,8 @@ impl Worker {
     pub(in crate::pipeline) fn new(settings: WorkerSettings, stop: Stop) -> Result<Worker> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Error::new(Kind::Bug, "cannot start a runtime").because(error))?;
-        let mut worker = Worker { settings, runtime, stop, rows: ROWS_FIRST, before: None, shapes: BTreeMap::new() };
-        worker.rows = worker.rows_max().min(ROWS_FIRST);
+        let mut worker = Worker { settings, runtime, stop, rows: 0, before: None, shapes: BTreeMap::new() };
+        worker.rows = worker.rows_max().min(worker.settings.rows_first);
         Ok(worker)
     }
 

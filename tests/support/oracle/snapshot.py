@@ -22,8 +22,16 @@ updates_wrong    an update that is in the row as it was read and published as we
 snapshots_wrong  a change that the range's snapshot S, by its progress record, sees and that was published behind the read,
                  or the other way round; a key in no range
 done_reread      a chunk of which a daemon before had published a part, read again
+backfill_missing a row that was there while a backfill ran, unchanged since it was asked for, and was not read again; of a
+                 backfill with a condition, one that fulfils it
+backfill_doubled a row that was read again more often than there were backfills for it
+backfill_wrong   a row that was read again as another than STATE had told it last, so that its fold goes back; or read
+                 again for STATE and not for FACTS, or the other way round, or for UPDATES
 schema           a value that its registered schema cannot decode to the last byte; a record on another partition than its
                  key's or under another key than its row's
+
+After the first snapshot come backfills, one at a time, some with a condition `id % M = R`; the records of the table on the
+checkpoint topic tell them apart. What they read is no fact, and no version: the other counters leave it out.
 
 A chunk is a COPY in the server's log. `chunks_reread` counts those of which a later COPY read a part again; each was in
 flight, read and not published, when its daemon was killed. Shares no code with the daemon.
@@ -44,15 +52,17 @@ from oracle import Decoder, Registry
 
 COUNTERS = (
     *("differences", "history_wrong", "facts_missing", "facts_doubled", "updates_wrong", "snapshots_wrong", "done_reread"),
-    "schema",
+    *("backfill_missing", "backfill_doubled", "backfill_wrong", "schema"),
 )
 # Changes are those of the witness; keys_changed, what had more than its first version; s_judged, the changes that were
-# compared with an S; in_flight, chunks that were read and not published when a daemon was killed, all and at most at once.
+# compared with an S; in_flight, chunks that were read and not published when a daemon was killed, all and at most at once;
+# backfills, those that came to their end; backfill_rows, what was read again, as STATE has it.
 FACTS = (
     *("events", "reads", "rows_at_end", "changes", "keys_changed", "ranges", "ranges_with_s", "s_judged", "chunks", "chunks_reread"),
-    *("in_flight", "in_flight_max"),
+    *("in_flight", "in_flight_max", "backfills", "backfill_rows"),
 )
 FINDINGS_MAX = 20
+TABLE = "progress/public.orders"
 COLUMNS = ("id", "mark", "status", "amount", "note")
 LAST = float("inf")
 # The kinds of a version: there from the beginning, inserted, updated, moved here, deleted, moved away.
@@ -104,6 +114,19 @@ class Ranges:
         return sorted(bound for bound, count in edges.items() if count)
 
 
+class Reading:
+    """One snapshot of the table: the first, or a backfill."""
+
+    def __init__(self, asked_us=0, condition=None):
+        self.asked_us, self.state, self.x0 = asked_us, None, None
+        found = re.fullmatch(r"id % (\d+) = (\d+)", condition or "id % 1 = 0")
+        self.modulus, self.remainder = int(found[1]), int(found[2])
+        self.published = Ranges()
+
+    def takes(self, key):
+        return key % self.modulus == self.remainder
+
+
 class Oracle:
     def __init__(self, schema_by_id, topics, initial, keys):
         self.decoder = Decoder(schema_by_id)
@@ -118,7 +141,9 @@ class Oracle:
         self.plain = {topic: bytearray(keys + 1) for topic in topics}
         # A hash of each row as STATE folds.
         self.fold = array("q", bytes(8 * (keys + 1)))
-        self.published = Ranges()
+        self.readings = [Reading()]
+        # How often each key was read again.
+        self.again = {topic: bytearray(keys + 1) for topic in topics}
 
     def verdict(self):
         return self.counts | {"findings": self.findings}
@@ -170,6 +195,9 @@ class Oracle:
             return
         meta = fields["meta"]
         operation = meta["operation"]
+        if meta["capture"] == "BACKFILL":
+            self.read_again(topic, key, fields)
+            return
         if operation == READ:
             # A read's id has the table where a change's has its LSN.
             read = meta["id"].split(":")[2] == "public.orders"
@@ -177,7 +205,15 @@ class Oracle:
             self.counts["reads"] += topic == self.state and read
         self.tell(topic, key, operation, fields["mark"])
         if topic == self.state:
-            self.fold[key] = row_hash(key, fields["mark"], fields["status"], str(fields["amount"]), fields["note"])
+            self.fold[key] = hash_of(fields)
+
+    def read_again(self, topic, key, fields):
+        """All that a backfill's read holds was told before it, and what it does not hold has left it out."""
+        self.again[topic][key] += 1
+        if topic == self.state:
+            self.counts["backfill_rows"] += 1
+            if self.fold[key] != hash_of(fields):
+                self.find("backfill_wrong", f"key {key}: read again as {fields['mark']}, which STATE has not told last")
 
     def tell(self, topic, key, operation, mark):
         plain, told = self.plain[topic], self.told[topic]
@@ -197,24 +233,40 @@ class Oracle:
         for line in lines:
             record = json.loads(line)
             key = b64decode(record["key"]).decode()
-            if not key.startswith("progress/public.orders/") or record["value"] is None:
+            if not key.startswith(TABLE) or record["value"] is None:
                 continue
             value = json.loads(b64decode(record["value"]))
+            if key == TABLE:
+                self.asked(value)
+                continue
+            published = self.readings[-1].published
             lower, upper = bounds(value["lower"], value["upper"])
             # What is there already was joined from ranges that follow each other, or its snapshot is forgotten.
-            if not self.published.overlapping(lower, upper):
+            if not published.overlapping(lower, upper):
                 read = value.get("read")
                 snapshot = Snapshot(read["snapshot"]) if read else None
                 daemon = bisect_right(starts, record["timestamp"])
-                self.published.add(lower, upper, (daemon, snapshot))
+                published.add(lower, upper, (daemon, snapshot))
                 self.counts["ranges"] += 1
                 self.counts["ranges_with_s"] += snapshot is not None
-        for bound in self.published.gaps():
-            self.find("snapshots_wrong", f"the published ranges do not meet at {bound}")
+        ended = [reading for reading in self.readings[1:] if reading.state == "done"]
+        self.counts["backfills"] = len(ended)
+        for reading in self.readings[:1] + ended:
+            for bound in reading.published.gaps():
+                self.find("snapshots_wrong", f"the published ranges do not meet at {bound}")
+
+    def asked(self, record):
+        """The record of the table: of the reading that is under way, or of another."""
+        last = self.readings[-1]
+        if record["variant"] == "backfill" and record["asked_us"] != last.asked_us:
+            last = Reading(record["asked_us"], record.get("where"))
+            self.readings.append(last)
+        last.asked_us, last.state, last.x0 = record["asked_us"], record["state"], record.get("x0")
 
     # Judgement.
 
     def judge(self, table):
+        self.judge_backfills()
         self.judge_fold(table)
         for key in range(2, 2 * self.initial + 1, 2):
             if key not in self.changes and not all(self.is_plain(key, topic) for topic in self.told):
@@ -228,6 +280,26 @@ class Oracle:
     def is_plain(self, key, topic):
         """Read once in its first version, and nothing else."""
         return key not in self.told[topic] and self.plain[topic][key] == (topic != self.updates)
+
+    def judge_backfills(self):
+        asked, rest = self.readings[1:], [self.again[self.facts], self.again[self.updates]]
+        for key, told in enumerate(self.again[self.state]):
+            if [told, 0] != [again[key] for again in rest]:
+                self.find("backfill_wrong", f"key {key}: read again {told} times, for FACTS and UPDATES otherwise")
+            taken = [reading for reading in asked if reading.takes(key)]
+            if told > len(taken):
+                self.find("backfill_doubled", f"key {key}: read again {told} times, due {len(taken)}", told - len(taken))
+            elif told < len(taken):
+                due = sum(reading.state == "done" and self.is_there(key, reading.x0) for reading in taken)
+                if told < due:
+                    self.find("backfill_missing", f"key {key}: read again {told} times, due {due}", due - told)
+
+    def is_there(self, key, xid):
+        """Whether the row was there, unchanged, from this transaction on to the end."""
+        changes = self.changes.get(key)
+        if not changes:
+            return key > 0 and key % 2 == 0 and key <= 2 * self.initial
+        return changes[-1][0] not in DEATHS and all(change[2] < xid for change in changes)
 
     def judge_fold(self, table):
         for line in table:
@@ -254,14 +326,16 @@ class Oracle:
         else:
             self.find("history_wrong", shown())
             self.judge_facts_alone(key, versions)
-            # What was told twice is wrong in any case.
-            updates = [mark for kind, mark, _ in versions if kind == UPDATE]
+            read = next((mark for kind, mark in state[:1] if kind == READ), LAST)
+            held = next((at for at, (_, mark, _) in enumerate(versions) if mark == read), -1)
+            # What the read holds, and what was told twice, is wrong in any case.
+            updates = [mark for kind, mark, _ in versions[held + 1 :] if kind == UPDATE]
             told = {mark for _, mark in self.history(self.updates, key)}
             updates = [mark for mark in updates if mark in told]
         self.judge_updates(key, updates)
 
     def judge_snapshot(self, key, versions, covered, shown):
-        found = self.published.of(key)
+        found = self.readings[0].published.of(key)
         snapshot = found and found[2][1]
         if not snapshot:
             return
@@ -298,18 +372,22 @@ class Oracle:
             self.find("updates_wrong", f"key {key}: due {due}, told {told}", wrong.total() or 1)
 
     def judge_chunks(self, copies):
-        """`copies` in the order of the log: the daemon that read, and its bounds."""
-        copies = list(copies)
+        """`copies` in the order of the log: when, the daemon that read, and its bounds."""
+        asked = [reading.asked_us / 1000 for reading in self.readings]
+        # The first reading is asked for behind the first start.
+        of = lambda at: self.readings[max(bisect_right(asked, at) - 1, 0)]
+        copies = [(of(at), *copy) for at, *copy in copies]
         self.counts["chunks"] = len(copies)
         per_daemon = Counter()
-        for at, (daemon, lower, upper) in enumerate(copies):
-            parts = self.published.overlapping(lower, upper)
+        for at, (reading, daemon, lower, upper) in enumerate(copies):
+            parts = reading.published.overlapping(lower, upper)
             if any(by < daemon for _, _, (by, _) in parts):
                 self.find("done_reread", f"{brief_range(lower, upper)} by daemon {daemon}, published before")
             if not any(by == daemon for _, _, (by, _) in parts):
                 per_daemon[daemon] += 1
                 later = copies[at + 1 :]
-                self.counts["chunks_reread"] += any(begin < upper and lower < end for _, begin, end in later)
+                again = (other is reading and begin < upper and lower < end for other, _, begin, end in later)
+                self.counts["chunks_reread"] += any(again)
         self.counts["in_flight"] = per_daemon.total()
         self.counts["in_flight_max"] = max(per_daemon.values(), default=0)
 
@@ -331,6 +409,10 @@ def is_suffix(versions, told):
     return True
 
 
+def hash_of(fields):
+    return row_hash(fields["id"], fields["mark"], fields["status"], str(fields["amount"]), fields["note"])
+
+
 def row_hash(*row):
     # Zero is a row that is not there.
     return hash(row) or 1
@@ -349,7 +431,7 @@ def brief_range(lower, upper):
 
 
 _LOGGED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) UTC \[(\d+)\] .*?LOG: ")
-_COPY = re.compile(r"(?:statement|execute \w+): COPY \(SELECT .* FROM ONLY \"public\"\.\"orders\"(.*)\) TO STDOUT")
+_COPY = re.compile(r"(?:statement|execute \w+): COPY \(SELECT .* FROM ONLY \"public\"\.\"orders\"(.*)")
 _BOUND = re.compile(r"\(\"id\"\) (>=|<) \('(-?\d+)'::bigint\)")
 
 
@@ -361,10 +443,11 @@ def copies(log, starts):
         if not logged:
             continue
         at = datetime.fromisoformat(logged[1]).replace(tzinfo=timezone.utc)
-        daemon = daemons.setdefault(logged[2], bisect_right(starts, round(at.timestamp() * 1000)))
+        at = round(at.timestamp() * 1000)
+        daemon = daemons.setdefault(logged[2], bisect_right(starts, at))
         if copy := _COPY.search(line):
             sides = {side: [bound] for side, bound in _BOUND.findall(copy[1])}
-            yield daemon, *bounds(sides.get(">="), sides.get("<"))
+            yield at, daemon, *bounds(sides.get(">="), sides.get("<"))
 
 
 def main():

@@ -58,6 +58,9 @@ pub(crate) struct Verdict {
     /// Chunks that were read and not published when their daemon was killed: all, and the most of one daemon.
     pub(crate) in_flight: u64,
     pub(crate) in_flight_max: u64,
+    /// Backfills that came to their end, and what was read in all of them.
+    pub(crate) backfills: u64,
+    pub(crate) backfill_rows: u64,
     pub(crate) differences: u64,
     pub(crate) history_wrong: u64,
     pub(crate) facts_missing: u64,
@@ -65,6 +68,9 @@ pub(crate) struct Verdict {
     pub(crate) updates_wrong: u64,
     pub(crate) snapshots_wrong: u64,
     pub(crate) done_reread: u64,
+    pub(crate) backfill_missing: u64,
+    pub(crate) backfill_doubled: u64,
+    pub(crate) backfill_wrong: u64,
     pub(crate) schema: u64,
     /// The first mistakes of each counter.
     pub(crate) findings: Vec<Finding>,
@@ -72,7 +78,7 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     /// Every counter of mistakes by its name.
-    pub(crate) fn counters(&self) -> [(&'static str, u64); 8] {
+    pub(crate) fn counters(&self) -> [(&'static str, u64); 11] {
         [
             ("differences", self.differences),
             ("history_wrong", self.history_wrong),
@@ -81,6 +87,9 @@ impl Verdict {
             ("updates_wrong", self.updates_wrong),
             ("snapshots_wrong", self.snapshots_wrong),
             ("done_reread", self.done_reread),
+            ("backfill_missing", self.backfill_missing),
+            ("backfill_doubled", self.backfill_doubled),
+            ("backfill_wrong", self.backfill_wrong),
             ("schema", self.schema),
         ]
     }

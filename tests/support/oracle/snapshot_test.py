@@ -82,9 +82,10 @@ def row(key, mark):
 def line(topic, key, operation, mark, **other):
     value = None
     if operation != "TOMBSTONE":
-        place = "public.orders:7:99" if operation == "READ" else "0/1A0:public.orders:0"
+        place = "public.orders:7:99" if operation in ("READ", "AGAIN") else "0/1A0:public.orders:0"
         meta = {"id": f"/shop/test:0:{place}:shop/Order/v1", "occurred_at": None, "source": "/shop/test", "sequence": ""}
-        meta |= {"operation": operation.replace("MOVED", "READ"), "capture": "STREAM"}
+        capture = "BACKFILL" if operation == "AGAIN" else "STREAM"
+        meta |= {"operation": operation.replace("MOVED", "READ").replace("AGAIN", "READ"), "capture": capture}
         meta |= {"correlation_id": None, "traceparent": None}
         out = io.BytesIO()
         out.write(b"\0\0\0\0\7")
@@ -102,6 +103,12 @@ def progress(records):
         yield json.dumps({"timestamp": at, "key": text64(key), "value": text64(json.dumps(value))})
 
 
+def asked(asked_us, variant, state, x0, **more):
+    value = {"version": 1, "schema": "public", "table": "orders", "variant": variant, "asked_us": asked_us}
+    value = json.dumps(value | {"state": state, "x0": x0, "rows": 0} | more)
+    yield json.dumps({"timestamp": asked_us // 1000, "key": text64("progress/public.orders"), "value": text64(value)})
+
+
 def log(copies):
     for at, pid, where in copies:
         stamp = f"1970-01-01 00:00:0{at} UTC [{pid}] shop@shop LOG:  "
@@ -109,15 +116,33 @@ def log(copies):
         yield "\tof several lines\n"
 
 
-def judge(told=STATE + REST, transactions=WITNESS, table=TABLE, ranges=PROGRESS, copies=COPIES, lines=None):
+def judge(told=STATE + REST, transactions=WITNESS, table=TABLE, ranges=PROGRESS, copies=COPIES, lines=None, more=()):
     judged = snapshot.Oracle({7: SCHEMA}.__getitem__, TOPICS, 4, 10)
     judged.commit(witness.transactions(dump(transactions)))
-    judged.progress(progress(ranges), STARTS)
+    judged.progress([*progress(ranges), *more], STARTS)
     for text in lines or [line(*one) for one in told]:
         judged.record(text)
     judged.judge("\t".join([str(key), str(mark), f"S{mark}", "12.50", "\\N"]) + "\n" for key, mark in table)
     judged.judge_chunks(snapshot.copies(log(copies), STARTS))
     return judged.verdict()
+
+
+def backfilled(told, state="done", x0=120, copies=(), ranges=((3500, None, None, None),), **more):
+    """Rows 3 and on were changed before the backfill was asked for, at 3000; 1 after it, by 125."""
+    first = asked(900_000, "initial", "done", 90)
+    then = (asked(3_000_000, "backfill", state, x0, **more) for state in ("running", state))
+    records = [*first, *next(then), *progress(ranges), *next(then)]
+    transactions = [*WITNESS, (125, ["UPDATE: id[bigint]:1 mark[bigint]:17"])]
+    late = [("state", 1, "UPDATE", 17), ("updates", 1, "UPDATE", 17)]
+    told = [*STATE, *REST, *told, *late]
+    return judge(told, transactions, [(1, 17), *TABLE[1:]], copies=[*COPIES, *copies], more=records)
+
+
+def again(*rows):
+    return [(topic, key, "AGAIN", mark) for topic in ("state", "facts") for key, mark in rows]
+
+
+AGAIN = again((1, 15), (2, 0), (3, 13), (4, 12))
 
 
 def without(*records):
@@ -137,8 +162,45 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(
             facts,
             {"events": 12, "reads": 2, "rows_at_end": 4, "changes": 6, "keys_changed": 5, "ranges": 2, "ranges_with_s": 2}
-            | {"s_judged": 7, "chunks": 3, "chunks_reread": 1, "in_flight": 1, "in_flight_max": 1},
+            | {"s_judged": 7, "chunks": 3, "chunks_reread": 1, "in_flight": 1, "in_flight_max": 1}
+            | {"backfills": 0, "backfill_rows": 0},
         )
+
+    def test_a_backfill(self):
+        verdict = backfilled(AGAIN)
+        self.red({}, verdict)
+        self.assertEqual((verdict["backfills"], verdict["backfill_rows"], verdict["reads"]), (1, 4, 2))
+        # What has changed since it was asked for may be left out.
+        self.red({}, backfilled(again((2, 0), (3, 13), (4, 12))))
+        self.red({}, backfilled(again((2, 0), (4, 12)), where="id % 2 = 0"))
+
+    def test_a_row_that_a_backfill_does_not_read(self):
+        for key in (2, 4):
+            rest = [one for one in AGAIN if one[1] != key]
+            self.red({"backfill_missing": 1}, backfilled(rest))
+            self.red({}, backfilled(rest, state="cancelled"))
+
+    def test_a_row_that_a_backfill_reads_twice_or_should_not(self):
+        self.red({"backfill_doubled": 1}, backfilled(AGAIN + again((2, 0))))
+        self.red({"backfill_doubled": 1}, backfilled(again((2, 0), (3, 13), (4, 12)), where="id % 2 = 0"))
+
+    def test_a_backfill_that_says_what_was_or_what_will_be(self):
+        self.red({"backfill_wrong": 1}, backfilled(again((1, 15), (2, 0), (3, 13), (4, 11))))
+        self.red({"backfill_wrong": 1}, backfilled(again((1, 17), (2, 0), (3, 13), (4, 12))))
+        self.red({"backfill_wrong": 1}, backfilled(AGAIN + again((6, 0))))
+        self.red({"backfill_wrong": 1}, backfilled(AGAIN[:-1]))
+
+    def test_chunks_of_a_backfill(self):
+        first = ("3.100", 11, " WHERE (\"id\") < ('4'::bigint)")
+        rest = ("3.200", 11, " WHERE (\"id\") >= ('4'::bigint)")
+        ranges = [(3500, None, ["4"], None), (3600, ["4"], None, None)]
+        self.red({}, backfilled(AGAIN, copies=[first, rest], ranges=ranges))
+        self.red({"snapshots_wrong": 2}, backfilled(AGAIN, copies=[first, rest], ranges=ranges[:1]))
+        STARTS.append(3400)
+        self.addCleanup(STARTS.pop)
+        early = [(3300, None, ["4"], None), (3600, ["4"], None, None)]
+        late = ("3.500", 12, first[2])
+        self.red({"done_reread": 1}, backfilled(AGAIN, copies=[first, rest, late], ranges=early))
 
     def test_a_row_of_the_table_that_the_fold_lacks_or_has_otherwise(self):
         self.red({"differences": 1}, judge(table=[*TABLE[:3], (4, 11)]))
@@ -165,7 +227,7 @@ class Verdicts(unittest.TestCase):
 
     def test_an_update_that_is_read_and_published(self):
         told = [("state", 4, "READ", 12), *without(("state", 4, "READ", 11))]
-        self.red({"history_wrong": 1}, judge(told))
+        self.red({"history_wrong": 1, "updates_wrong": 1}, judge(told))
         self.red({"updates_wrong": 1}, judge(STATE + REST + [("updates", 4, "UPDATE", 11)]))
 
     def test_an_update_that_is_neither(self):

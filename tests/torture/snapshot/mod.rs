@@ -35,6 +35,9 @@ pub(crate) struct Arguments {
     /// Rows that all writers together change per second; by default as many as suit the table, at most 2000.
     #[arg(long)]
     rate: Option<f64>,
+    /// Backfills of the table, one after the other, once its rows are read; the daemon is killed in each.
+    #[arg(long, default_value_t = 2)]
+    backfills: u32,
     /// Connections that write.
     #[arg(long, default_value_t = 8)]
     writers: u16,

@@ -20,10 +20,23 @@ pub(super) enum Moment {
     AfterStart(Duration),
 }
 
+/// The rows are read again.
+#[derive(Debug)]
+pub(super) struct Backfill {
+    /// Those for which this holds, as snapshot.py understands it; None: all.
+    pub(super) condition: Option<&'static str>,
+    /// It is paused for a moment, and goes on.
+    pub(super) paused: bool,
+    pub(super) kills: Vec<Moment>,
+}
+
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) rows_per_second: u64,
     pub(super) kills: Vec<Moment>,
+    pub(super) backfills: Vec<Backfill>,
+    /// For the backfills, which are to be over soon.
+    pub(super) backfill_rows_per_second: u64,
 }
 
 impl Plan {
@@ -42,6 +55,33 @@ impl Plan {
             let rows = (number * 1_000 + random.below(1_000)) * spread / (kills * 1_000);
             Moment::Rows(rows, Duration::from_millis(random.below(150)))
         };
-        Self { rows_per_second, kills: (0..kills).map(&mut moment).collect() }
+        let kills = (0..kills).map(&mut moment).collect();
+        let backfills = (0..arguments.backfills).map(|number| backfill(number, arguments.rows, &mut random)).collect();
+        let backfill_rows_per_second = (arguments.rows / 4).max(rows_per_second);
+        Self { rows_per_second, kills, backfills, backfill_rows_per_second }
+    }
+
+    pub(super) fn backfill_kills(&self) -> usize {
+        self.backfills.iter().map(|backfill| backfill.kills.len()).sum()
+    }
+}
+
+/// Every other one is of half of the rows that are there in the beginning, all of which have even ids, and hits a start too.
+fn backfill(number: u32, rows: u64, random: &mut Random) -> Backfill {
+    let is_part = number % 2 == 1;
+    let rows = if is_part { rows / 2 } else { rows };
+    let mut kills =
+        vec![Moment::Rows(rows * (100 + random.below(400)) / 1_000, Duration::from_millis(random.below(100)))];
+    if is_part {
+        kills.push(Moment::AfterStart(Duration::from_millis(50 + random.below(700))));
+    }
+    Backfill { condition: is_part.then_some("id % 4 = 2"), paused: !is_part, kills }
+}
+
+impl Backfill {
+    /// The command's arguments.
+    pub(super) fn arguments(&self) -> Vec<&'static str> {
+        let condition = self.condition.into_iter().flat_map(|condition| ["--where", condition]);
+        ["--table", "public.orders"].into_iter().chain(condition).collect()
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Progress {
     /// By key; of ranges until they are joined, in the end of the table.
     rows: BTreeMap<String, u64>,
     done: bool,
+    /// When the reading that is under way was asked for, in microseconds since 1970.
+    asked_us: u64,
     /// No snapshot is remembered any more.
     forgotten: bool,
     next_lsn: Option<Lsn>,
@@ -28,7 +30,7 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new(brokers: String, topic: &str) -> Self {
         let (rows, topic) = (BTreeMap::new(), topic.to_owned());
-        Self { brokers, topic, subscriber: None, rows, done: false, forgotten: false, next_lsn: None }
+        Self { brokers, topic, subscriber: None, rows, done: false, asked_us: 0, forgotten: false, next_lsn: None }
     }
 
     /// Reads on to the end.
@@ -58,6 +60,7 @@ impl Progress {
             self.forgotten = value.get("unseen").is_none();
         } else if key == TABLE {
             self.done = value["state"] == "done";
+            self.asked_us = value["asked_us"].as_u64().unwrap_or_default();
             self.rows.insert(key, value["rows"].as_u64().filter(|_| self.done).unwrap_or_default());
         } else if key.starts_with(TABLE) {
             self.rows.insert(key, value["rows"].as_u64().unwrap_or_default());
@@ -74,6 +77,10 @@ impl Progress {
     /// Whether all rows are, and the stream has passed them.
     pub(super) fn is_over(&self) -> bool {
         self.done && self.forgotten
+    }
+
+    pub(super) fn asked_us(&self) -> u64 {
+        self.asked_us
     }
 
     pub(super) fn next_lsn(&self) -> Option<Lsn> {

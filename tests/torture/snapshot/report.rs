@@ -22,8 +22,11 @@ pub(super) struct Report {
     /// Of the table when the daemon was started first.
     rows: u64,
     kills: u32,
+    /// More kills, while the table was read again.
+    backfill_kills: u32,
+    /// Kills, those in backfills, and backfills.
     #[serde(skip)]
-    kills_due: usize,
+    due: (usize, usize, usize),
     rows_per_second: u64,
     transactions: u64,
     aborted: u64,
@@ -48,12 +51,13 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(seed: u64, rows: u64, kills: u32, plan: &Plan) -> Self {
+    pub(super) fn new(seed: u64, rows: u64, (kills, backfill_kills): (u32, u32), plan: &Plan) -> Self {
         Self {
             seed,
             rows,
             kills,
-            kills_due: plan.kills.len(),
+            backfill_kills,
+            due: (plan.kills.len(), plan.backfill_kills(), plan.backfills.len()),
             rows_per_second: plan.rows_per_second,
             transactions: 0,
             aborted: 0,
@@ -114,10 +118,12 @@ impl Report {
 
     /// No mistake, and something to have made mistakes with.
     pub(super) fn is_clean(&self) -> bool {
-        let Verdict { reads, changes, ranges, chunks, .. } = self.verdict;
+        let Verdict { reads, changes, ranges, chunks, backfills, backfill_rows, .. } = self.verdict;
+        let done = (self.kills as usize, self.backfill_kills as usize, backfills as usize);
         self.counters().all(|(_, count)| count == 0)
             && self.longest_transaction_s <= TRANSACTION_S_MAX
-            && self.kills as usize == self.kills_due
+            && done == self.due
+            && (backfill_rows > 0) == (backfills > 0)
             && [reads, changes, ranges, chunks, self.samples].iter().all(|count| *count > 0)
     }
 
@@ -139,7 +145,7 @@ impl fmt::Display for Report {
             self.rows,
             self.rows_per_second,
             self.kills,
-            self.kills_due,
+            self.due.0,
             self.transactions,
             self.aborted,
             self.changes_per_s,
@@ -166,6 +172,11 @@ impl fmt::Display for Report {
             of.rows_at_end,
             self.longest_transaction_s,
             self.samples
+        )?;
+        writeln!(
+            f,
+            "{} of {} backfills, {} rows read again, the daemon killed {} of {} times meanwhile",
+            of.backfills, self.due.2, of.backfill_rows, self.backfill_kills, self.due.1
         )?;
         for (name, count) in self.counters() {
             writeln!(f, "  {name:<26}{count:>8}{}", if count == 0 { "" } else { "  <--" })?;

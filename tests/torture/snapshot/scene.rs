@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use walwright::model::Lsn;
 
 use super::Arguments;
-use super::plan::{Moment, Plan};
+use super::plan::{Backfill, Moment, Plan};
 use super::progress::Progress;
 use super::report::Report;
 use super::shop::{self, NAME};
@@ -28,6 +28,8 @@ const WITNESS: &str = "witness";
 const COMES: Duration = Duration::from_secs(90);
 /// How long is written when all rows are published.
 const AFTERWARDS: Duration = Duration::from_secs(3);
+/// How long a backfill stays paused.
+const PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct Scene {
     /// The one that runs; between two kills there is none.
@@ -42,6 +44,7 @@ pub(super) struct Scene {
     /// When daemons were started, by the server's clock.
     starts: Vec<i64>,
     kills: u32,
+    backfill_kills: u32,
 }
 
 impl Scene {
@@ -67,32 +70,76 @@ impl Scene {
         let progress = Progress::new(stack.kafka.bootstrap(), shop.store().topic());
         let sessions = SessionWatch::start(shop.sql()?, NAME)?;
         let (daemon, writers, rows) = (None, Some(writers), arguments.rows);
-        let (starts, kills) = (Vec::new(), 0);
-        Ok(Self { daemon, shop, stack, rows, folder, progress, sessions, writers, starts, kills })
+        let (starts, kills, backfill_kills) = (Vec::new(), 0, 0);
+        Ok(Self { daemon, shop, stack, rows, folder, progress, sessions, writers, starts, kills, backfill_kills })
     }
 
     /// Goes on until all is done or something does not come.
     pub(super) fn torture(&mut self, plan: &Plan) -> Result<()> {
         self.start()?;
         for moment in &plan.kills {
-            match moment {
-                Moment::Rows(rows, after) => {
-                    self.wait_for(|progress| progress.rows() >= *rows)?;
-                    self.let_work(*after)?;
-                }
-                Moment::AfterStart(after) => self.let_work(*after)?,
-            }
-            self.progress.refresh()?;
-            if self.progress.is_over() {
-                return Err(format!("the snapshot was over after {} kills", self.kills).into());
-            }
-            let rows = self.progress.rows();
-            self.kill()?;
-            println!("kill {} at {rows} rows", self.kills);
-            self.start()?;
+            self.strike(*moment)?;
+            self.kills += 1;
         }
         self.wait_for(Progress::is_over)?;
+        if !plan.backfills.is_empty() {
+            self.stop_daemon()?;
+            let [slow, fast] =
+                [plan.rows_per_second, plan.backfill_rows_per_second].map(|rows| format!("rows_per_second = {rows}\n"));
+            self.shop.connector(&slow, &fast)?;
+            self.start()?;
+        }
+        plan.backfills.iter().try_for_each(|backfill| self.backfill(backfill))?;
         self.let_work(AFTERWARDS)
+    }
+
+    /// Kills the daemon at this moment, while rows are read, and starts another.
+    fn strike(&mut self, moment: Moment) -> Result<()> {
+        match moment {
+            Moment::Rows(rows, after) => {
+                self.wait_for(|progress| progress.rows() >= rows)?;
+                self.let_work(after)?;
+            }
+            Moment::AfterStart(after) => self.let_work(after)?,
+        }
+        self.progress.refresh()?;
+        let (rows, kills) = (self.progress.rows(), self.kills + self.backfill_kills);
+        if self.progress.is_over() {
+            return Err(format!("the snapshot was over after {kills} kills").into());
+        }
+        self.kill()?;
+        println!("kill {} at {rows} rows", kills + 1);
+        self.start()
+    }
+
+    /// Asks for a backfill, and waits for its end.
+    fn backfill(&mut self, backfill: &Backfill) -> Result<()> {
+        self.progress.refresh()?;
+        let before = self.progress.asked_us();
+        self.ask(&backfill.arguments())?;
+        println!("backfill: {}", backfill.arguments().join(" "));
+        self.wait_for(|progress| progress.asked_us() > before)?;
+        if backfill.paused {
+            self.wait_for(|progress| progress.rows() > 0)?;
+            self.ask(&["--pause"])?;
+            self.let_work(PAUSE)?;
+            self.ask(&["--resume", "--table", "public.orders"])?;
+        }
+        for moment in &backfill.kills {
+            self.strike(*moment)?;
+            self.backfill_kills += 1;
+        }
+        self.wait_for(Progress::is_over)
+    }
+
+    /// `walwright snapshot`
+    fn ask(&mut self, arguments: &[&str]) -> Result<()> {
+        let daemon = self.daemon.as_mut().ok_or("no daemon runs")?;
+        daemon.wait_ready(COMES)?;
+        let url = format!("http://{}", daemon.admin());
+        let output = self.shop.command(&[&["snapshot", NAME, "--url", &url], arguments].concat())?;
+        let fault = || format!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into();
+        if output.status.success() { Ok(()) } else { Err(fault()) }
     }
 
     fn start(&mut self) -> Result<()> {
@@ -112,7 +159,6 @@ impl Scene {
         if daemon.wait(Duration::ZERO)?.signal() != Some(Signal::KILL.as_raw()) {
             return Err(ended_by_itself(&daemon));
         }
-        self.kills += 1;
         Ok(())
     }
 
@@ -166,7 +212,7 @@ impl Scene {
         let judged = self.judge();
         let watched = self.shop.watched();
         let sessions = self.sessions.finish()?;
-        let mut report = Report::new(seed, self.rows, self.kills, plan);
+        let mut report = Report::new(seed, self.rows, (self.kills, self.backfill_kills), plan);
         report.written(&written);
         report.sessions(&sessions);
         report.judged(judged);
