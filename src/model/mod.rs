@@ -2,6 +2,7 @@
 
 mod change;
 mod column;
+mod leaf;
 mod lsn;
 mod record;
 mod relation;
@@ -11,6 +12,7 @@ mod security;
 
 pub use change::{Change, Operation, OperationSet};
 pub use column::{ColumnType, PG_EPOCH_UNIX_MICROS};
+pub use leaf::Leaf;
 pub use lsn::{Lsn, Position};
 pub use record::{Batch, Header, Record};
 pub use relation::{Column, Relation, ReplicaIdentity, TableName};

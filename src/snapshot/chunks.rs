@@ -30,6 +30,7 @@ impl Snapshot {
             table: table.name.clone(),
             variant: table.request.variant,
             filter: table.request.filter.clone(),
+            leaf: table.leaf(ordinal).cloned(),
             lower,
             upper,
             identity: table.identity.clone(),
@@ -113,7 +114,7 @@ impl Snapshot {
         }
     }
 
-    fn take_horizon(&mut self, snapshot: Arc<PgSnapshot>) {
+    pub(super) fn take_horizon(&mut self, snapshot: Arc<PgSnapshot>) {
         self.reference = self.reference.max(snapshot.xmax());
         for range in self.tables.iter_mut().flatten().flat_map(|table| table.chain.values_mut()) {
             if !range.unseen.is_empty() {

@@ -7,6 +7,7 @@
 //! ask, set_x0            from here on changes of the table are judged; from here on it is read
 //! next_chunk, split      a worker gets a range, and cuts off as much as it wants to read at once
 //!   BEGIN REPEATABLE READ; LOCK TABLE .. IN ACCESS SHARE MODE; S = pg_current_snapshot(); pg_relation_filenode(..)
+//! divide(S, H, leaves)   of a partitioned table that nobody has begun: from here on each leaf has ranges of its own
 //! offer(S, filenode)     Accepted: from here on the stream holds at changes of the range that S does not see
 //!   H = pg_current_wal_insert_lsn(); COPY ..; COMMIT
 //! read(H)                wait() says what the chunk waits for
@@ -39,6 +40,7 @@
 //! `model` runs this code through every interleaving of small histories.
 
 mod chunks;
+mod leaves;
 mod range;
 mod record;
 mod table;
@@ -53,13 +55,24 @@ pub use record::{Entry, Request, State, Variant};
 pub use tables::Snapshot;
 pub use visibility::{InvalidSnapshot, PgSnapshot};
 
-use crate::model::{Lsn, TableName};
+use std::sync::Arc;
+
+use crate::model::{Leaf, Lsn, TableName};
 
 /// A range of a table's keys. It stays the same range while the session lasts, whatever is cut off from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RangeId {
     pub(super) table: usize,
-    pub(super) ordinal: u64,
+    pub(super) ordinal: Ordinal,
+}
+
+/// Where a range stands among those of its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Ordinal {
+    /// The leaf that it is of, from 1 on; 0: the table is not divided.
+    pub(super) leaf: u32,
+    /// In the order of the leaf's keys.
+    pub(super) nth: u64,
 }
 
 impl RangeId {
@@ -78,12 +91,22 @@ pub struct Place {
     pub version: u64,
 }
 
-/// The ranges of a table, in the order of its keys.
+/// The ranges of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Places refer to it. It grows when a range is split; a place in a range that was not split since stays valid.
     pub version: u64,
-    /// Ranges with their inclusive lower bounds; None is below every key. Empty where no change need be asked for.
+    /// One for each leaf of which a change need be asked for, and for a few more; before them one for all other keys. A
+    /// change of a key that lies in none of them is published.
+    pub parts: Vec<Part>,
+}
+
+/// The ranges of a leaf, or of an undivided table, in the order of its keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which keys are meant; None: all that lie in no other part.
+    pub leaf: Option<Arc<Leaf>>,
+    /// With their inclusive lower bounds; None is below every key. Empty where a change need not be asked for.
     pub ranges: Vec<(RangeId, Option<Bound>)>,
 }
 
@@ -96,12 +119,21 @@ pub struct Chunk {
     pub variant: Variant,
     /// The condition that rows to read fulfil, as SQL.
     pub filter: Option<String>,
+    /// The part of a partitioned table that it lies in; None: the table is not divided.
+    pub leaf: Option<Arc<Leaf>>,
     /// Inclusive; None: from the first key on.
     pub lower: Option<Bound>,
     /// Exclusive; None: to the last key.
     pub upper: Option<Bound>,
     /// The key's columns, of which the bounds are; None: nobody has looked yet.
     pub identity: Option<Vec<String>>,
+}
+
+impl Chunk {
+    /// Whether it is all of a table that may still be divided.
+    pub fn is_undivided(&self) -> bool {
+        self.leaf.is_none() && self.lower.is_none() && self.upper.is_none()
+    }
 }
 
 /// What becomes of a snapshot that a worker has taken.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Ordinal;
 use super::record::{RangeRecord, ReadRecord, unreadable};
 use super::visibility::PgSnapshot;
 use crate::error::Result;
@@ -23,8 +24,9 @@ const KEY_OVERHEAD_BYTES: usize = 48;
 #[serde(transparent)]
 pub struct Bound(pub Vec<String>);
 
-/// The ranges of a table by ordinal: each begins where the one before ends. The first has no lower, the last no upper bound.
-pub(super) type Chain = BTreeMap<u64, Range>;
+/// The ranges of a table by ordinal. Of one leaf each begins where the one before ends, the first has no lower, the last no
+/// upper bound; so it is with all ranges of a table that is not divided.
+pub(super) type Chain = BTreeMap<Ordinal, Range>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Range {
@@ -145,14 +147,15 @@ impl Reading {
     }
 }
 
-/// A chain of one pending range: nothing is read.
-pub(super) fn whole() -> Chain {
-    Chain::from([(ORDINAL_STEP, Range::pending(None, None, 0))])
+/// One pending range of a leaf, or a table: nothing is read.
+pub(super) fn whole(leaf: u32, since: u64) -> (Ordinal, Range) {
+    (Ordinal { leaf, nth: ORDINAL_STEP }, Range::pending(None, None, since))
 }
 
-/// The chain in which these ranges are done and what lies between them is pending.
-pub(super) fn restore(table: &str, done: BTreeMap<u64, RangeRecord>) -> Result<Chain> {
+/// The ranges of a leaf of which these are done and what lies between them is pending.
+pub(super) fn restore(table: &str, leaf: u32, done: BTreeMap<u64, RangeRecord>) -> Result<Chain> {
     let mut chain = Chain::new();
+    let of_leaf = |nth| Ordinal { leaf, nth };
     // Where the next range begins: None is behind the last one.
     let (mut at, mut last) = (Some(None), 0);
     for (ordinal, record) in done {
@@ -164,23 +167,25 @@ pub(super) fn restore(table: &str, done: BTreeMap<u64, RangeRecord>) -> Result<C
             if between == last || record.lower.is_none() {
                 return Err(unreadable(table, &format!("range {ordinal}, which does not fit the one before")));
             }
-            chain.insert(between, Range::pending(lower, record.lower.clone(), 0));
+            chain.insert(of_leaf(between), Range::pending(lower, record.lower.clone(), 0));
         }
         at = record.upper.clone().map(Some);
         last = ordinal;
-        chain.insert(ordinal, Range::done(record));
+        chain.insert(of_leaf(ordinal), Range::done(record));
     }
     if let Some(lower) = at {
-        chain.insert(last + ORDINAL_STEP, Range::pending(lower, None, 0));
+        chain.insert(of_leaf(last + ORDINAL_STEP), Range::pending(lower, None, 0));
     }
     Ok(chain)
 }
 
 /// Cuts the range in two at `upper`; the upper part is pending and knows what the whole knew. False where ordinals have
 /// run out, and the range stays whole.
-pub(super) fn split(chain: &mut Chain, ordinal: u64, upper: Bound, version: u64) -> bool {
-    let next = chain.range(ordinal + 1..).next().map(|(next, _)| *next);
-    let rest = next.map_or(ordinal + ORDINAL_STEP, |next| ordinal + (next - ordinal) / 2);
+pub(super) fn split(chain: &mut Chain, ordinal: Ordinal, upper: Bound, version: u64) -> bool {
+    let Ordinal { leaf, nth } = ordinal;
+    let behind = Ordinal { leaf, nth: nth + 1 }..=Ordinal { leaf, nth: u64::MAX };
+    let next = chain.range(behind).next().map(|(next, _)| next.nth);
+    let rest = Ordinal { leaf, nth: next.map_or(nth + ORDINAL_STEP, |next| nth + (next - nth) / 2) };
     let Some(range) = chain.get_mut(&ordinal).filter(|_| rest > ordinal) else { return false };
     let end = range.upper.replace(upper.clone());
     range.since = version;
@@ -190,17 +195,17 @@ pub(super) fn split(chain: &mut Chain, ordinal: u64, upper: Bound, version: u64)
 }
 
 /// Joins forgotten ranges that follow each other; answers the ordinals that are gone and those that have grown.
-pub(super) fn merge(chain: &mut Chain) -> (Vec<u64>, BTreeSet<u64>) {
+pub(super) fn merge(chain: &mut Chain) -> (Vec<Ordinal>, BTreeSet<Ordinal>) {
     let (mut gone, mut grown) = (Vec::new(), BTreeSet::new());
-    let mut first: Option<u64> = None;
-    let ordinals: Vec<u64> = chain.keys().copied().collect();
+    let mut before: Option<Ordinal> = None;
+    let ordinals: Vec<Ordinal> = chain.keys().copied().collect();
     for ordinal in ordinals {
         if !chain.get(&ordinal).is_some_and(Range::is_forgotten) {
-            first = None;
+            before = None;
             continue;
         }
-        let Some(first) = first else {
-            first = Some(ordinal);
+        let Some(first) = before.filter(|first| first.leaf == ordinal.leaf) else {
+            before = Some(ordinal);
             continue;
         };
         let joined = chain.remove(&ordinal);
@@ -232,10 +237,10 @@ mod tests {
 
     #[test]
     fn what_has_no_record_is_pending() {
-        let none = restore("t", BTreeMap::new()).unwrap();
-        assert_eq!(none, whole());
+        let none = restore("t", 3, BTreeMap::new()).unwrap();
+        assert_eq!(none, Chain::from([whole(3, 0)]));
         let records = BTreeMap::from([(5, done(bound("b"), bound("c"))), (9, done(bound("d"), bound("e")))]);
-        let chain = restore("t", records).unwrap();
+        let chain = restore("t", 0, records).unwrap();
         let expected = [
             (None, bound("b"), false),
             (bound("b"), bound("c"), true),
@@ -244,7 +249,7 @@ mod tests {
             (bound("e"), None, false),
         ];
         assert_eq!(extents(&chain), expected);
-        let all = restore("t", BTreeMap::from([(5, done(None, bound("c"))), (6, done(bound("c"), None))])).unwrap();
+        let all = restore("t", 0, BTreeMap::from([(5, done(None, bound("c"))), (6, done(bound("c"), None))])).unwrap();
         assert!(all.values().all(Range::is_done));
     }
 
@@ -255,19 +260,21 @@ mod tests {
             BTreeMap::from([(5, done(None, bound("b"))), (6, done(bound("c"), None))]),
             BTreeMap::from([(5, done(None, bound("b"))), (60, done(None, None))]),
         ] {
-            assert!(restore("t", records).is_err());
+            assert!(restore("t", 0, records).is_err());
         }
     }
 
     #[test]
     fn a_range_splits_until_its_ordinals_run_out() {
-        let mut chain = whole();
-        assert!(split(&mut chain, ORDINAL_STEP, Bound(vec!["m".to_owned()]), 1));
+        // Another leaf's ranges stand behind.
+        let mut chain = Chain::from([whole(1, 0), whole(2, 0)]);
+        let first = Ordinal { leaf: 1, nth: ORDINAL_STEP };
+        assert!(split(&mut chain, first, Bound(vec!["m".to_owned()]), 1));
         let mut halvings = 0;
-        while split(&mut chain, ORDINAL_STEP, Bound(vec![format!("{halvings}")]), 2) {
+        while split(&mut chain, first, Bound(vec![format!("{halvings}")]), 2) {
             halvings += 1;
         }
-        assert_eq!(halvings, 32);
+        assert_eq!((halvings, chain.pop_last().map(|(last, _)| last.leaf)), (32, Some(2)));
         let uppers: Vec<_> = chain.values().map(|range| range.upper.clone()).collect();
         let lowers: Vec<_> = chain.values().skip(1).map(|range| range.lower.clone()).collect();
         assert_eq!(uppers[..uppers.len() - 1], lowers);
@@ -277,8 +284,13 @@ mod tests {
     fn forgotten_neighbours_become_one() {
         let records = [(10, None, bound("b")), (20, bound("b"), bound("c")), (30, bound("c"), bound("d"))];
         let records = records.into_iter().map(|(ordinal, lower, upper)| (ordinal, done(lower, upper)));
-        let mut chain = restore("t", records.collect()).unwrap();
-        assert_eq!(merge(&mut chain), (vec![20, 30], BTreeSet::from([10])));
+        let mut chain = restore("t", 1, records.collect()).unwrap();
+        chain.extend(restore("t", 2, BTreeMap::from([(5, done(None, None))])).unwrap());
+        chain.extend(restore("t", 3, BTreeMap::from([(5, done(None, None))])).unwrap());
+        let of_first = |nth| Ordinal { leaf: 1, nth };
+        assert_eq!(merge(&mut chain), (vec![of_first(20), of_first(30)], BTreeSet::from([of_first(10)])));
+        let others = chain.split_off(&Ordinal { leaf: 2, nth: 0 });
+        assert_eq!(extents(&others), [(None, None, true), (None, None, true)]);
         assert_eq!(extents(&chain), [(None, bound("d"), true), (bound("d"), None, false)]);
         assert_eq!(chain.first_key_value().map(|(_, range)| range.rows), Some(9));
         assert_eq!(merge(&mut chain), (vec![], BTreeSet::new()));

@@ -1,19 +1,22 @@
 //! The records of snapshots on the checkpoint topic: JSON, a version in each, read strictly, like the checkpoint's own.
 //!
 //! `progress/<table>` says that a table is, or was, read and how; `progress/<table>/<ordinal>` is a range that was
-//! published. Ranges without a record are pending.
+//! published, `progress/<table>/<leaf>.<ordinal>` one of a table that is read leaf by leaf, whose leaves are
+//! `progress/<table>/leaves`. Ranges without a record are pending.
 
 use std::fmt::Write;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::Ordinal;
 use super::range::{Bound, ORDINAL_STEP};
 use super::visibility::PgSnapshot;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Lsn, TableName};
+use crate::model::{Leaf, Lsn, TableName};
 
 const PREFIX: &str = "progress/";
+const LEAVES: &str = "leaves";
 /// The version that this program writes, and the newest that it reads.
 const VERSION: u32 = 1;
 
@@ -107,6 +110,14 @@ pub(super) struct RangeRecord {
     pub(super) read: Option<ReadRecord>,
 }
 
+/// The record of a table's leaves, numbered from 1.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LeavesRecord {
+    pub(super) version: u32,
+    pub(super) leaves: Vec<Leaf>,
+}
+
 /// The snapshot that a range was read with, and the end of the log when it was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,11 +126,12 @@ pub(super) struct ReadRecord {
     pub(super) lsn: Lsn,
 }
 
-/// A record of a table or of a range, with the table's part of its key.
+/// A record of a table, its leaves or a range, with the table's part of its key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Record {
     Table(String, TableRecord),
-    Range(String, u64, RangeRecord),
+    Leaves(String, LeavesRecord),
+    Range(String, Ordinal, RangeRecord),
 }
 
 impl TableRecord {
@@ -132,6 +144,18 @@ impl TableRecord {
 
 impl RangeRecord {
     pub(super) const VERSION: u32 = VERSION;
+}
+
+impl LeavesRecord {
+    pub(super) const VERSION: u32 = VERSION;
+}
+
+/// Which record of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    Table,
+    Leaves,
+    Range(Ordinal),
 }
 
 /// The table's part of a key: names in which every other character is spelled `%XX`, so that no two tables share one.
@@ -153,22 +177,24 @@ pub(super) fn table_key(name: &TableName) -> String {
     key
 }
 
-/// A record to write, of the table itself or of one of its ranges.
-pub(super) fn entry<T: Serialize>(table: &str, ordinal: Option<u64>, record: &T) -> Result<Entry> {
+/// A record to write.
+pub(super) fn entry<T: Serialize>(table: &str, of: Of, record: &T) -> Result<Entry> {
     let value = serde_json::to_vec(record);
     let value = value.map_err(|error| Error::new(Kind::Bug, "a progress record has no JSON").because(error))?;
-    Ok(Entry { key: key(table, ordinal), value: Some(value) })
+    Ok(Entry { key: key(table, of), value: Some(value) })
 }
 
 /// The tombstone of a record.
-pub(super) fn tombstone(table: &str, ordinal: Option<u64>) -> Entry {
-    Entry { key: key(table, ordinal), value: None }
+pub(super) fn tombstone(table: &str, of: Of) -> Entry {
+    Entry { key: key(table, of), value: None }
 }
 
-fn key(table: &str, ordinal: Option<u64>) -> String {
-    match ordinal {
-        Some(ordinal) => format!("{PREFIX}{table}/{ordinal}"),
-        None => format!("{PREFIX}{table}"),
+fn key(table: &str, of: Of) -> String {
+    match of {
+        Of::Table => format!("{PREFIX}{table}"),
+        Of::Leaves => format!("{PREFIX}{table}/{LEAVES}"),
+        Of::Range(Ordinal { leaf: 0, nth }) => format!("{PREFIX}{table}/{nth}"),
+        Of::Range(Ordinal { leaf, nth }) => format!("{PREFIX}{table}/{leaf}.{nth}"),
     }
 }
 
@@ -178,9 +204,20 @@ pub(super) fn parse(key: &str, value: &[u8]) -> Result<Record> {
     let Some((table, ordinal)) = rest.split_once('/') else {
         return Ok(Record::Table(rest.to_owned(), versioned(key, value)?));
     };
-    let ordinal = ordinal.parse().ok().filter(|ordinal| (1..u64::MAX - ORDINAL_STEP).contains(ordinal));
-    let ordinal = ordinal.ok_or_else(|| unreadable(key, "a range without a number"))?;
+    if ordinal == LEAVES {
+        return Ok(Record::Leaves(table.to_owned(), versioned(key, value)?));
+    }
+    let ordinal = numbered(ordinal).ok_or_else(|| unreadable(key, "a range without a number"))?;
     Ok(Record::Range(table.to_owned(), ordinal, versioned(key, value)?))
+}
+
+fn numbered(ordinal: &str) -> Option<Ordinal> {
+    let (leaf, nth) = match ordinal.split_once('.') {
+        Some((leaf, nth)) => (leaf.parse().ok().filter(|leaf| *leaf > 0)?, nth),
+        None => (0, ordinal),
+    };
+    let nth = nth.parse().ok().filter(|nth| (1..u64::MAX - ORDINAL_STEP).contains(nth))?;
+    Some(Ordinal { leaf, nth })
 }
 
 fn versioned<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> {
@@ -224,7 +261,7 @@ mod tests {
             identity: Some(vec!["id bigint".to_owned()]),
             rows: 7,
         };
-        let written = entry("public.orders", None, &table).unwrap();
+        let written = entry("public.orders", Of::Table, &table).unwrap();
         assert_eq!(written.key, "progress/public.orders");
         assert_eq!(
             text(&written),
@@ -242,7 +279,8 @@ mod tests {
             rows: 7,
             read: Some(read),
         };
-        let written = entry("public.orders", Some(9), &range).unwrap();
+        let undivided = Ordinal { leaf: 0, nth: 9 };
+        let written = entry("public.orders", Of::Range(undivided), &range).unwrap();
         assert_eq!(written.key, "progress/public.orders/9");
         assert_eq!(
             text(&written),
@@ -250,8 +288,27 @@ mod tests {
         );
         assert_eq!(
             parse(&written.key, written.value.as_deref().unwrap()).unwrap(),
-            Record::Range("public.orders".to_owned(), 9, range)
+            Record::Range("public.orders".to_owned(), undivided, range)
         );
+    }
+
+    #[test]
+    fn records_of_leaves_are_written_like_this() {
+        let leaf = Leaf { oid: 16_400, condition: "((id IS NOT NULL) AND (id < 9))".to_owned(), filenode: 16_401 };
+        let leaves = LeavesRecord { version: 1, leaves: vec![leaf] };
+        let written = entry("public.orders", Of::Leaves, &leaves).unwrap();
+        assert_eq!(written.key, "progress/public.orders/leaves");
+        assert_eq!(
+            text(&written),
+            r#"{"version":1,"leaves":[{"oid":16400,"condition":"((id IS NOT NULL) AND (id < 9))","filenode":16401}]}"#
+        );
+        assert_eq!(
+            parse(&written.key, written.value.as_deref().unwrap()).unwrap(),
+            Record::Leaves("public.orders".to_owned(), leaves)
+        );
+        let ordinal = Ordinal { leaf: 2, nth: 9 };
+        assert_eq!(tombstone("public.orders", Of::Range(ordinal)).key, "progress/public.orders/2.9");
+        assert_eq!(numbered("2.9"), Some(ordinal));
     }
 
     #[test]
@@ -264,6 +321,8 @@ mod tests {
             ("progress/t/1", "{", "damaged"),
             ("progress/t/x", good, "without a number"),
             ("progress/t/0", good, "without a number"),
+            ("progress/t/0.1", good, "without a number"),
+            ("progress/t/leaves", good, "damaged"),
             ("checkpoint", good, "none of a snapshot"),
         ] {
             let error = parse(key, value.as_bytes()).unwrap_err();

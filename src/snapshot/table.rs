@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::range::{self, Chain, LeftOut, Phase, Range, Reading};
-use super::record::{self, Entry, ReadRecord, Request, State, TableRecord, Variant};
+use super::record::{self, Entry, Of, ReadRecord, Request, State, TableRecord, Variant};
 use super::visibility::PgSnapshot;
-use super::{Offer, Place, RangeId, Verdict, Wait};
+use super::{Offer, Ordinal, Place, RangeId, Verdict, Wait};
 use crate::error::Result;
 use crate::faults::{Mutation, mutated};
-use crate::model::{Lsn, TableName};
+use crate::model::{Leaf, Lsn, TableName};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Table {
@@ -19,7 +19,7 @@ pub(super) struct Table {
     /// What began before this xid must have ended before the first snapshot.
     pub(super) x0: Option<u64>,
     /// The storage as the stream knows it: every truncate that a snapshot of this storage sees has been delivered, or no
-    /// range is read whose snapshot does not see it.
+    /// range is read whose snapshot does not see it. Of a divided table each leaf has its own.
     pub(super) filenode: Option<u32>,
     /// The columns of its key, by which ranges are bounded; None: not known yet.
     pub(super) identity: Option<Vec<String>>,
@@ -27,6 +27,8 @@ pub(super) struct Table {
     written: (State, Option<u32>),
     /// Rows published, once there are no ranges any more.
     total: u64,
+    /// Of a divided table, numbered from 1.
+    pub(super) leaves: Vec<Arc<Leaf>>,
     /// Empty once nothing is asked of it any more.
     pub(super) chain: Chain,
     /// Grows when a range is split.
@@ -47,13 +49,14 @@ impl Table {
             identity: None,
             written: (State::Running, None),
             total: 0,
-            chain: range::whole(),
+            leaves: Vec::new(),
+            chain: Chain::from([range::whole(0, 0)]),
             version: 0,
             noted: false,
         }
     }
 
-    pub(super) fn restore(record: TableRecord, chain: Chain) -> Table {
+    pub(super) fn restore(record: TableRecord, leaves: Vec<Leaf>, chain: Chain) -> Table {
         let name = record.name();
         let request = Request { variant: record.variant, filter: record.filter, asked_us: record.asked_us };
         let mut table = Table {
@@ -63,10 +66,12 @@ impl Table {
             identity: record.identity,
             written: (record.state, record.filenode),
             total: record.rows,
+            leaves: leaves.into_iter().map(Arc::new).collect(),
             chain,
             ..Table::new(name, request)
         };
         if table.is_over() {
+            table.leaves.clear();
             table.chain.clear();
         }
         table
@@ -87,7 +92,7 @@ impl Table {
             identity: self.identity.clone(),
             rows: self.rows(),
         };
-        record::entry(&self.key, None, &record)
+        record::entry(&self.key, Of::Table, &record)
     }
 
     /// Whether its changes must be judged.
@@ -131,14 +136,16 @@ impl Table {
     fn clear(&mut self) -> Vec<Entry> {
         let entries = self.tombstones();
         self.total = self.rows();
+        self.leaves.clear();
         self.chain.clear();
         entries
     }
 
-    /// Tombstones of all ranges that have records.
+    /// Tombstones of all records but its own.
     pub(super) fn tombstones(&self) -> Vec<Entry> {
-        let done = self.chain.iter().filter(|(_, range)| range.is_done());
-        done.map(|(ordinal, _)| record::tombstone(&self.key, Some(*ordinal))).collect()
+        let done = self.chain.iter().filter(|(_, range)| range.is_done()).map(|(ordinal, _)| Of::Range(*ordinal));
+        let leaves = Some(Of::Leaves).filter(|_| !self.leaves.is_empty());
+        done.chain(leaves).map(|of| record::tombstone(&self.key, of)).collect()
     }
 
     /// One half of a change, to a key that lies here. `horizon` sees what every later snapshot will.
@@ -191,7 +198,7 @@ impl Table {
     pub(super) fn truncate(&mut self, table: usize, xid: u64, horizon: Option<&PgSnapshot>) -> Verdict {
         let always = self.request.variant == Variant::Backfill || self.chain.is_empty();
         let mut verdict = if always { Verdict::Publish } else { Verdict::Covered };
-        let ordinals: Vec<u64> = self.chain.keys().copied().collect();
+        let ordinals: Vec<Ordinal> = self.chain.keys().copied().collect();
         for ordinal in ordinals {
             let place = Place { range: RangeId { table, ordinal }, version: self.version };
             match self.judge(place, xid, None, horizon) {
@@ -214,11 +221,24 @@ impl Table {
     /// What to do with a snapshot that was taken for a pending range; `Accepted` leaves it to the caller to note it.
     pub(super) fn offer(
         &mut self,
-        ordinal: u64,
+        ordinal: Ordinal,
         snapshot: &Arc<PgSnapshot>,
         filenode: u32,
         horizon: Option<&PgSnapshot>,
     ) -> Offer {
+        let offer = self.admit(ordinal, snapshot, horizon);
+        if let Some(range) = self.chain.get_mut(&ordinal).filter(|_| offer == Offer::Accepted) {
+            range.unseen.clear();
+            range.phase = Phase::Reading(Reading::new(snapshot.clone(), filenode));
+            if self.leaves.is_empty() {
+                self.filenode.get_or_insert(filenode);
+            }
+        }
+        offer
+    }
+
+    /// Whether the snapshot may be used for a pending range.
+    pub(super) fn admit(&mut self, ordinal: Ordinal, snapshot: &PgSnapshot, horizon: Option<&PgSnapshot>) -> Offer {
         let Some(range) = self.chain.get_mut(&ordinal) else { return Offer::Discard };
         if range.phase != (Phase::Pending { taken: true }) {
             return Offer::Discard;
@@ -239,14 +259,11 @@ impl Table {
         if !unseen.is_empty() && !mutated(Mutation::UnseenIgnored) {
             return Offer::Unseen(unseen);
         }
-        range.unseen.clear();
-        range.phase = Phase::Reading(Reading::new(snapshot.clone(), filenode));
-        self.filenode.get_or_insert(filenode);
         Offer::Accepted
     }
 
     /// What the chunk waits for. What the stream has passed is flushed: a server sends nothing before.
-    pub(super) fn wait(&self, ordinal: u64, passed: Lsn) -> Wait {
+    pub(super) fn wait(&self, ordinal: Ordinal, passed: Lsn) -> Wait {
         let Some(reading) = self.chain.get(&ordinal).and_then(Range::reading) else { return Wait::Discard };
         if reading.leaves_out_too_many() {
             return Wait::Discard;
@@ -255,7 +272,7 @@ impl Table {
         if reading.flushed.max(passed) < lsn && !mutated(Mutation::PublishUnflushed) {
             return Wait::Flush(lsn);
         }
-        if passed < lsn && !self.may_precede_the_stream(reading) {
+        if passed < lsn && !self.may_precede_the_stream(ordinal, reading) {
             return Wait::Stream(lsn);
         }
         Wait::Ready
@@ -266,16 +283,18 @@ impl Table {
     /// A truncate is one event for all ranges: where this snapshot sees one that another range's does not, the event
     /// is still to come and would wipe these rows out. Then the storages differ. While the stream holds at a change that
     /// this snapshot does not see, a truncate that it does see has been delivered: it could begin only when the change's
-    /// transaction, which locks the table, was visible, or had ended when that one began.
-    fn may_precede_the_stream(&self, reading: &Reading) -> bool {
+    /// transaction, which locks the table, was visible, or had ended when that one began. A leaf whose storage is that
+    /// which it had when the leaves were listed was not truncated since; each snapshot sees what was before.
+    fn may_precede_the_stream(&self, ordinal: Ordinal, reading: &Reading) -> bool {
         if self.request.variant == Variant::Backfill {
             return mutated(Mutation::BackfillAhead);
         }
-        self.filenode == Some(reading.filenode) || reading.held
+        let filenode = self.leaf(ordinal).map_or(self.filenode, |leaf| Some(leaf.filenode));
+        filenode == Some(reading.filenode) || reading.held
     }
 
     /// The rows of a range are published: its records.
-    pub(super) fn publish(&mut self, ordinal: u64, rows: u64, passed: Lsn) -> Result<Vec<Entry>> {
+    pub(super) fn publish(&mut self, ordinal: Ordinal, rows: u64, passed: Lsn) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         let Some(range) = self.chain.get_mut(&ordinal) else { return Ok(entries) };
         let Phase::Reading(Reading { snapshot, filenode, lsn: Some(lsn), .. }) = &range.phase else {
@@ -284,11 +303,13 @@ impl Table {
         let remembers = passed < *lsn && !mutated(Mutation::ForgetAtOnce);
         let read = remembers.then(|| ReadRecord { snapshot: PgSnapshot::clone(snapshot), lsn: *lsn });
         let is_forgotten = read.is_none();
-        self.filenode = Some(*filenode);
+        if self.leaves.is_empty() {
+            self.filenode = Some(*filenode);
+        }
         range.rows = rows;
         range.phase = Phase::Done { read };
         range.unseen.clear();
-        entries.push(record::entry(&self.key, Some(ordinal), &range.record())?);
+        entries.push(record::entry(&self.key, Of::Range(ordinal), &range.record())?);
         if self.chain.values().all(Range::is_done) {
             self.state = State::Done;
         }
@@ -307,7 +328,7 @@ impl Table {
         for (ordinal, range) in &mut self.chain {
             if range.forget_at().is_some_and(|lsn| lsn <= passed) {
                 range.phase = Phase::Done { read: None };
-                forgotten.push(record::entry(&self.key, Some(*ordinal), &range.record())?);
+                forgotten.push(record::entry(&self.key, Of::Range(*ordinal), &range.record())?);
             }
         }
         if !forgotten.is_empty() {
@@ -323,10 +344,10 @@ impl Table {
         }
         let (gone, grown) = range::merge(&mut self.chain);
         let mut entries: Vec<Entry> =
-            gone.into_iter().map(|ordinal| record::tombstone(&self.key, Some(ordinal))).collect();
+            gone.into_iter().map(|ordinal| record::tombstone(&self.key, Of::Range(ordinal))).collect();
         for ordinal in grown {
             if let Some(range) = self.chain.get(&ordinal) {
-                entries.push(record::entry(&self.key, Some(ordinal), &range.record())?);
+                entries.push(record::entry(&self.key, Of::Range(ordinal), &range.record())?);
             }
         }
         Ok(entries)

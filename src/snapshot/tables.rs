@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::range::{self, Range};
-use super::record::{self, Entry, Record, Request, State, TableRecord, Variant};
+use super::range::Range;
+use super::record::{self, Entry, Of, Record, Request, State, Variant};
 use super::table::Table;
 use super::visibility::{PgSnapshot, widen};
-use super::{Bounds, Place, RangeId, Verdict};
+use super::{Bounds, Place, RangeId, Verdict, leaves};
 use crate::error::{At, Error, Kind, Result};
 use crate::model::{Lsn, TableName};
 
@@ -43,22 +43,22 @@ impl Snapshot {
         next_lsn: Lsn,
         reference: u64,
     ) -> Result<Snapshot> {
-        let mut tables: BTreeMap<String, TableRecord> = BTreeMap::new();
-        let mut ranges: BTreeMap<String, BTreeMap<u64, record::RangeRecord>> = BTreeMap::new();
+        let (mut tables, mut parts) = (BTreeMap::new(), BTreeMap::<String, leaves::Records>::new());
         for (key, value) in records {
             match record::parse(key, value)? {
                 Record::Table(table, record) => drop(tables.insert(table, record)),
-                Record::Range(table, ordinal, record) => drop(ranges.entry(table).or_default().insert(ordinal, record)),
+                Record::Leaves(table, record) => parts.entry(table).or_default().leaves = record.leaves,
+                Record::Range(table, ordinal, record) => parts.entry(table).or_default().insert(ordinal, record),
             }
         }
         let mut loaded = Vec::new();
         for (key, table) in tables {
-            let mut chain = range::restore(&key, ranges.remove(&key).unwrap_or_default())?;
+            let (leaves, mut chain) = parts.remove(&key).unwrap_or_default().restore(&key)?;
             let xids = unseen.get(&key).map(Vec::as_slice).unwrap_or_default();
             chain.values_mut().filter(|range| !range.is_done()).for_each(|range| range.unseen.extend(xids));
-            loaded.push(Some(Table::restore(table, chain)));
+            loaded.push(Some(Table::restore(table, leaves, chain)));
         }
-        if let Some((key, _)) = ranges.pop_first() {
+        if let Some((key, _)) = parts.pop_first() {
             return Err(record::unreadable(&key, "ranges of a table without its own record"));
         }
         let mut snapshot = Snapshot {
@@ -174,7 +174,7 @@ impl Snapshot {
         let Some(gone) = self.tables.get_mut(table).and_then(Option::take) else { return Vec::new() };
         self.settle();
         let mut entries = gone.tombstones();
-        entries.push(record::tombstone(&gone.key, None));
+        entries.push(record::tombstone(&gone.key, Of::Table));
         entries
     }
 
@@ -227,9 +227,8 @@ impl Snapshot {
 
     /// The ranges of the table, by which Postgres says where keys lie.
     pub fn bounds(&self, table: usize) -> Bounds {
-        let Some(found) = self.get(table) else { return Bounds { version: 0, ranges: Vec::new() } };
-        let range = |(ordinal, range): (&u64, &Range)| (RangeId { table, ordinal: *ordinal }, range.lower.clone());
-        Bounds { version: found.version, ranges: found.chain.iter().map(range).collect() }
+        let bounds = self.get(table).map(|found| Bounds { version: found.version, parts: found.parts(table) });
+        bounds.unwrap_or(Bounds { version: 0, parts: Vec::new() })
     }
 
     /// A transaction of the stream begins; `xid` as pgoutput has it.

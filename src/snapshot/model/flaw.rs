@@ -45,6 +45,12 @@ pub(super) enum Flaw {
     KeepsLostX0,
     /// A split leaves the unseen xids with the lower part.
     SplitForgets,
+    /// Leaves are listed by a snapshot that does not see what was left to the table.
+    ListsTooEarly,
+    /// The snapshot that the leaves were listed by is forgotten at once.
+    ForgetsTheList,
+    /// The list counts before it is flushed.
+    ListsUnflushed,
 }
 
 impl Flaw {
@@ -70,5 +76,8 @@ impl Flaw {
         Flaw::WaitsForEachOther,
         Flaw::KeepsLostX0,
         Flaw::SplitForgets,
+        Flaw::ListsTooEarly,
+        Flaw::ForgetsTheList,
+        Flaw::ListsUnflushed,
     ];
 }

@@ -20,6 +20,7 @@ const PLAIN: Scope = Scope {
     script: Vec::new(),
     workers: 1,
     split: true,
+    leaves: false,
     begins: false,
     slot_later: false,
     large: false,
@@ -100,7 +101,18 @@ pub(super) fn small() -> Groups {
         ),
         ("one transaction, cancelled", both(&Scope { limits: CANCEL, ..PLAIN }, 1)),
         ("a large transaction", large_ones(limits(1, 0, 0, 0))),
+        ("leaves, one transaction", one_of_leaves(limits(1, 1, 1, 0))),
+        ("leaves, two transactions", both(&leaves(), 2)),
     ]
+}
+
+/// The second key's leaf is new.
+fn leaves() -> Scope {
+    Scope { leaves: true, ..PLAIN }
+}
+
+fn one_of_leaves(limits: Limits) -> Vec<Scope> {
+    both(&Scope { limits, ..leaves() }, 1)
 }
 
 fn large_ones(limits: Limits) -> Vec<Scope> {
@@ -127,6 +139,9 @@ pub(super) fn large() -> Groups {
         ("two transactions, cancelled", both(&Scope { limits: Limits { crashes: 0, ..CANCEL }, ..PLAIN }, 2)),
         ("large transactions, cancelled", large_ones(CANCEL)),
         ("large transactions", large_ones(limits(1, 1, 1, 0))),
+        ("leaves, a crash", both(&Scope { limits: limits(1, 0, 0, 0), ..leaves() }, 2)),
+        ("leaves, a power cut", both(&Scope { limits: limits(0, 1, 0, 0), ..leaves() }, 2)),
+        ("leaves, two workers, cancelled", both(&Scope { workers: 2, limits: CANCEL, ..leaves() }, 1)),
     ]
 }
 
@@ -174,6 +189,12 @@ pub(super) fn for_flaw(flaw: Flaw) -> Scope {
         Flaw::FailureForgets => Scope { limits: limits(0, 0, 1, 0), ..backfill },
         Flaw::LeavesNothingOut | Flaw::WaitsForNoStream => backfill,
         Flaw::WaitsForEachOther => Scope { script: vec![vec![Truncate], vec![Put(1)]], ..plain },
+        Flaw::ListsTooEarly => Scope { leaves: true, script: vec![vec![Put(1)]], ..plain },
+        Flaw::ForgetsTheList => Scope { leaves: true, ..ddl },
+        Flaw::ListsUnflushed => {
+            let script = vec![vec![Put(0)], vec![Put(1)]];
+            Scope { leaves: true, script, limits: limits(0, 1, 0, 0), ..plain }
+        }
         Flaw::SplitForgets => Scope { workers: 2, script: vec![vec![Put(1)]], ..plain },
     }
 }

@@ -3,13 +3,22 @@
 use std::rc::Rc;
 
 use super::flaw::Flaw;
-use super::postgres::{KEYS, Op, Status, value};
+use super::postgres::{KEYS, NAMES, Op, Status, Taken, value};
 use super::world::{Event, ReadChunk, Scope, TABLE, Unit, Worker, World, bound, is_refused, keys_between};
-use crate::model::Lsn;
+use crate::model::{Leaf, Lsn};
 use crate::snapshot::range::Phase;
-use crate::snapshot::{LeftOut, Offer, Place, RangeId, Variant, Verdict, Wait};
+use crate::snapshot::{Bound, LeftOut, Offer, Place, RangeId, Snapshot, Variant, Verdict, Wait};
 
 type Following = Vec<(&'static str, World)>;
+
+/// The ranges of the table, whatever leaf they are of.
+fn ranges(core: &Snapshot) -> Vec<(RangeId, Option<Bound>)> {
+    core.bounds(TABLE).parts.into_iter().flat_map(|part| part.ranges).collect()
+}
+
+fn holds(leaf: &Leaf, key: usize) -> bool {
+    leaf.condition == NAMES[key]
+}
 
 impl World {
     /// Delivers the next statement, with the last one the commit; false where the stream must wait.
@@ -79,7 +88,9 @@ impl World {
     fn locate(&self, key: usize) -> Option<Place> {
         let bounds = self.core.bounds(TABLE);
         let below = |lower: &Option<_>| keys_between(lower.as_ref(), None, KEYS).0 <= key;
-        let (range, _) = bounds.ranges.iter().rev().find(|(_, lower)| below(lower))?;
+        let of_leaf = bounds.parts.iter().find(|part| part.leaf.as_ref().is_some_and(|leaf| holds(leaf, key)));
+        let part = of_leaf.or(bounds.parts.first().filter(|part| part.leaf.is_none()))?;
+        let (range, _) = part.ranges.iter().rev().find(|(_, lower)| below(lower))?;
         Some(Place { range: *range, version: bounds.version })
     }
 
@@ -93,7 +104,7 @@ impl World {
                 verdict
             }
             (Some(Flaw::PublishesPending), Verdict::Covered) => {
-                let pends = |id: RangeId| self.core.bounds(TABLE).ranges.iter().any(|(range, _)| *range == id);
+                let pends = |id: RangeId| ranges(&self.core).iter().any(|(range, _)| *range == id);
                 let pends = place.is_some_and(|place| pends(place.range))
                     && place
                         .and_then(|place| self.core.range_mut(place.range))
@@ -122,6 +133,7 @@ impl World {
                 }
             }
             Worker::Assigned(..) => self.then("take S again", all, |world| world.take(scope, number)),
+            Worker::Took(id, _, taken) if self.divides(scope, *id) => self.follow_list(scope, number, *id, taken, all),
             Worker::Took(id, keys, taken) => {
                 let mut world = self.clone();
                 let offer = world.offer(scope, *id, taken);
@@ -150,6 +162,49 @@ impl World {
         }
         self.follow_failure(scope, number, all);
         Ok(())
+    }
+
+    fn divides(&self, scope: &Scope, id: RangeId) -> bool {
+        let leaves = self.core.bounds(TABLE).parts.iter().filter(|part| part.leaf.is_some()).count();
+        scope.leaves && leaves == 0 && ranges(&self.core).iter().any(|(range, _)| *range == id)
+    }
+
+    /// The worker offers the list of leaves, once it is durable.
+    fn follow_list(&self, scope: &Scope, number: usize, id: RangeId, taken: &Taken, all: &mut Following) {
+        if self.postgres.flushed < self.postgres.log.len() && scope.flaw != Some(Flaw::ListsUnflushed) {
+            return;
+        }
+        self.then("list leaves", all, |world| {
+            if scope.flaw == Some(Flaw::ListsTooEarly) {
+                world.core.horizon = None;
+                world.core.range_mut(id).into_iter().for_each(|range| range.unseen.clear());
+            }
+            let touched = |key| {
+                let seen = scope.script.iter().enumerate().filter(|(i, _)| taken.sees >> i & 1 == 1);
+                seen.flat_map(|(_, ops)| ops).any(|op| op.effect(key, 0).is_some() && !op.is_exclusive())
+            };
+            let (listed, unlisted): (Vec<usize>, Vec<usize>) =
+                (0..KEYS).partition(|key| *key < scope.keys - 1 || scope.base[*key].is_some() || touched(*key));
+            let leaf =
+                |key: usize| Leaf { oid: key as u32, condition: NAMES[key].to_owned(), filenode: taken.filenode };
+            let (leaves, lsn) = (listed.into_iter().map(leaf).collect(), Lsn(world.postgres.log.len() as u64));
+            let (offer, records) = world.core.divide(id, taken.snapshot.clone(), lsn, leaves).unwrap();
+            world.workers[number] = if is_refused(&offer) { Worker::Assigned(id, (0, KEYS)) } else { Worker::Idle };
+            if scope.flaw == Some(Flaw::ForgetsTheList)
+                && let Some(others) = ranges(&world.core).first().map(|(range, _)| *range)
+                && let Some(range) = world.core.range_mut(others)
+                && range.is_done()
+            {
+                range.phase = Phase::Done { read: None };
+            }
+            if offer == Offer::Accepted {
+                // It is a reading of all other keys: there is none of them.
+                let read = |key| (key as u8, Event::Read { sees: taken.sees, row: None });
+                let is_initial = scope.variant == Variant::Initial;
+                let events = unlisted.into_iter().filter(|_| is_initial).map(read).collect();
+                world.send(scope, events, records);
+            }
+        });
     }
 
     fn follow_wait(&self, scope: &Scope, number: usize, chunk: &ReadChunk, all: &mut Following) {
@@ -205,12 +260,17 @@ impl World {
     /// An idle worker gets a range, cuts it to one key, and takes a snapshot.
     fn assign(&mut self, scope: &Scope, number: usize) {
         let Some(chunk) = self.core.next_chunk() else { return };
+        if scope.leaves {
+            let leaf = chunk.leaf.as_ref().and_then(|leaf| (0..KEYS).find(|key| holds(leaf, *key)));
+            self.workers[number] = Worker::Assigned(chunk.range, leaf.map_or((0, KEYS), |key| (key, key + 1)));
+            return self.take(scope, number);
+        }
         let (first, mut end) = keys_between(chunk.lower.as_ref(), chunk.upper.as_ref(), scope.keys);
         if scope.split && end - first > 1 {
             end = first + 1;
             self.core.split(chunk.range, bound(end));
             if scope.flaw == Some(Flaw::SplitForgets)
-                && let Some((rest, _)) = self.core.bounds(TABLE).ranges.last()
+                && let Some((rest, _)) = ranges(&self.core).last()
                 && let Some(range) = self.core.range_mut(*rest)
             {
                 range.unseen.clear();
@@ -230,7 +290,7 @@ impl World {
         self.workers[number] = Worker::Took(id, keys, Rc::new(self.postgres.take(&scope.script)));
     }
 
-    fn offer(&mut self, scope: &Scope, id: RangeId, taken: &super::postgres::Taken) -> Offer {
+    fn offer(&mut self, scope: &Scope, id: RangeId, taken: &Taken) -> Offer {
         match scope.flaw {
             Some(Flaw::ChecksNothingInProgress) => {
                 self.core.horizon = None;

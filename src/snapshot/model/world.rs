@@ -19,6 +19,8 @@ pub(super) struct Scope {
     pub(super) workers: usize,
     /// Each key a chunk of its own; else the table is one chunk.
     pub(super) split: bool,
+    /// Each key lies in a leaf of its own; the last one's is made by the first transaction that touches it.
+    pub(super) leaves: bool,
     /// Transactions begin some time before they commit.
     pub(super) begins: bool,
     /// The slot is made while transactions run; without it X0 is given before anything happens.

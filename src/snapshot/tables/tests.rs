@@ -1,5 +1,6 @@
 use super::*;
-use crate::snapshot::{Bound, Chunk, LeftOut, Offer, Wait};
+use crate::model::Leaf;
+use crate::snapshot::{Bound, Chunk, LeftOut, Offer, Part, Wait};
 
 const REFERENCE: u64 = 1 << 32;
 const KEY: &[u8] = b"k";
@@ -170,14 +171,15 @@ fn unseen_xids_outlive_a_crash() {
 fn a_place_is_valid_until_its_range_is_split() {
     let (mut snapshot, _) = asked(Variant::Initial);
     let before = snapshot.bounds(0);
-    let whole = before.ranges[0].0;
+    let whole = before.parts[0].ranges[0].0;
     let chunk = snapshot.next_chunk().unwrap();
     snapshot.split(chunk.range, bound("m")).unwrap();
     snapshot.begin(20);
     assert_eq!(snapshot.judge(Place { range: whole, version: before.version }, Some(KEY)), Verdict::Locate);
     let after = snapshot.bounds(0);
-    assert_eq!(after.ranges.iter().map(|(_, lower)| lower.clone()).collect::<Vec<_>>(), [None, Some(bound("m"))]);
-    let rest = Place { range: after.ranges[1].0, version: after.version };
+    let [Part { leaf: None, ranges }] = &after.parts[..] else { panic!("it is not divided") };
+    assert_eq!(ranges.iter().map(|(_, lower)| lower.clone()).collect::<Vec<_>>(), [None, Some(bound("m"))]);
+    let rest = Place { range: ranges[1].0, version: after.version };
     assert_eq!(snapshot.judge(rest, Some(KEY)), Verdict::Covered);
     let next = snapshot.next_chunk().unwrap();
     assert_eq!(next.range, rest.range, "the next worker goes on before the first is done");
@@ -257,7 +259,7 @@ fn a_cancelled_table_is_published_once_what_was_read_is_passed() {
     let mut after_crash = topic.load(&BTreeMap::new(), 50);
     for snapshot in [&mut snapshot, &mut after_crash] {
         assert_eq!(snapshot.state(0), Some(State::Cancelled));
-        let [first, rest] = snapshot.bounds(0).ranges.iter().map(|(id, _)| *id).collect::<Vec<_>>()[..] else {
+        let [first, rest] = snapshot.bounds(0).parts[0].ranges.iter().map(|(id, _)| *id).collect::<Vec<_>>()[..] else {
             panic!("two ranges are left")
         };
         assert_eq!(judge(snapshot, 19, first), Verdict::Covered);
@@ -332,4 +334,141 @@ fn a_small_table_does_not_wait_until_a_large_one_is_read() {
     snapshot.flushed(large, Lsn(50));
     topic.take(snapshot.publish(large, 100).unwrap());
     assert_eq!(snapshot.next_chunk().unwrap().range.table(), small, "less of it is read");
+}
+
+/// The leaves with these file nodes.
+fn leaves(filenodes: [u32; 2]) -> Vec<Leaf> {
+    let leaf = |filenode| Leaf { oid: filenode + 1_000, condition: format!("id % 2 = {}", filenode % 2), filenode };
+    filenodes.map(leaf).to_vec()
+}
+
+/// A table of two leaves, divided by a snapshot that sees what is below 20, at 100.
+fn divided(variant: Variant) -> (Snapshot, Topic) {
+    let (mut snapshot, mut topic) = asked(variant);
+    let chunk = snapshot.next_chunk().unwrap();
+    assert!(chunk.is_undivided());
+    let early = snapshot.divide(chunk.range, below(9), Lsn(100), leaves([7, 8])).unwrap();
+    assert_eq!(early, (Offer::NoX0, vec![]), "it is a snapshot like any other");
+    snapshot.set_x0(0, REFERENCE + 10).unwrap();
+    let chunk = snapshot.next_chunk().unwrap();
+    let (offer, entries) = snapshot.divide(chunk.range, below(20), Lsn(100), leaves([7, 8])).unwrap();
+    assert_eq!(offer, Offer::Accepted);
+    topic.take(entries);
+    (snapshot, topic)
+}
+
+/// The first range of each part.
+fn firsts(snapshot: &Snapshot) -> Vec<(Option<u32>, RangeId)> {
+    let parts = snapshot.bounds(0).parts;
+    parts.iter().map(|part| (part.leaf.as_ref().map(|leaf| leaf.filenode), part.ranges[0].0)).collect()
+}
+
+#[test]
+fn a_partitioned_table_is_read_leaf_by_leaf() {
+    let (mut snapshot, mut topic) = divided(Variant::Initial);
+    let [(None, others), (Some(7), one), (Some(8), two)] = firsts(&snapshot)[..] else { panic!("not two leaves") };
+    assert_eq!(snapshot.offer(others, below(30), 7), Offer::Discard);
+    // The list is a reading of all other keys: what it sees is covered, and the rest is news.
+    assert_eq!(
+        (judge(&mut snapshot, 19, others), judge(&mut snapshot, 20, others)),
+        (Verdict::Covered, Verdict::Publish)
+    );
+    assert_eq!((judge(&mut snapshot, 21, two), snapshot.remembered_max()), (Verdict::Covered, Some(Lsn(100))));
+
+    let first = snapshot.next_chunk().unwrap();
+    assert_eq!((first.range, first.leaf.map(|leaf| leaf.filenode)), (one, Some(7)));
+    snapshot.split(one, bound("m")).unwrap();
+    assert_eq!(snapshot.offer(one, below(22), 7), Offer::Accepted);
+    snapshot.read(one, Lsn(110));
+    snapshot.flushed(one, Lsn(110));
+    assert_eq!(snapshot.wait(one), Wait::Ready, "a leaf that is what it was when it was listed");
+    topic.take(snapshot.publish(one, 5).unwrap());
+    let keys = ["", "/1.4294967296", "/4294967296", "/leaves"].map(|key| format!("progress/public.t{key}"));
+    assert_eq!(topic.keys(), keys);
+
+    let mut snapshot = topic.load(&snapshot.unseen(), 50);
+    assert_eq!(firsts(&snapshot).into_iter().map(|(_, range)| range).collect::<Vec<_>>(), [others, one, two]);
+    assert_eq!((judge(&mut snapshot, 19, others), judge(&mut snapshot, 21, one)), (Verdict::Covered, Verdict::Covered));
+    topic.take(snapshot.advance(Lsn(110)).unwrap());
+    assert_eq!(judge(&mut snapshot, 19, others), Verdict::Publish);
+    for (upper, filenode) in [(Some("m"), 7), (None, 8)] {
+        let chunk = snapshot.next_chunk().unwrap();
+        assert_eq!((chunk.lower, chunk.leaf.map(|leaf| leaf.filenode)), (upper.map(bound), Some(filenode)));
+        assert_eq!(snapshot.offer(chunk.range, below(30), filenode), Offer::Accepted);
+        snapshot.read(chunk.range, Lsn(105));
+        topic.take(snapshot.publish(chunk.range, 1).unwrap());
+    }
+    assert!(snapshot.is_idle());
+    assert_eq!((snapshot.state(0), snapshot.rows(0), topic.keys()), (Some(State::Done), 7, vec!["progress/public.t"]));
+}
+
+#[test]
+fn a_leaf_that_is_another_than_was_listed_waits_for_the_stream() {
+    let (mut snapshot, _) = divided(Variant::Initial);
+    let chunk = snapshot.next_chunk().unwrap();
+    assert_eq!(snapshot.offer(chunk.range, below(22), 9), Offer::Accepted);
+    snapshot.read(chunk.range, Lsn(110));
+    snapshot.flushed(chunk.range, Lsn(110));
+    assert_eq!(snapshot.wait(chunk.range), Wait::Stream(Lsn(110)));
+    // A truncate is told: of the other keys there may be rows since the list was made.
+    snapshot.begin(21);
+    assert_eq!(snapshot.truncate(0), Verdict::Publish);
+    snapshot.begin(19);
+    assert_eq!(snapshot.truncate(0), Verdict::Covered);
+    snapshot.advance(Lsn(110)).unwrap();
+    assert_eq!(snapshot.wait(chunk.range), Wait::Ready);
+}
+
+#[test]
+fn a_backfill_of_leaves_publishes_what_lies_in_none_of_them() {
+    let (mut snapshot, mut topic) = divided(Variant::Backfill);
+    let [(Some(7), one), (Some(8), _)] = firsts(&snapshot)[..] else { panic!("not two leaves") };
+    assert_eq!((judge(&mut snapshot, 19, one), snapshot.remembered_max()), (Verdict::Publish, None));
+    topic.take(snapshot.drop_table(0));
+    assert!(topic.keys().is_empty());
+}
+
+#[test]
+fn a_table_that_an_earlier_version_has_begun_goes_on_undivided() {
+    let table = r#"{"version":1,"schema":"public","table":"t","variant":"initial","asked_us":5,"state":"running","x0":1,"identity":["id bigint"],"rows":7}"#;
+    let range = r#"{"version":1,"lower":null,"upper":["5"],"rows":7}"#;
+    let mut topic = Topic::default();
+    topic.0.insert("progress/public.t".to_owned(), table.into());
+    let mut untouched = topic.load(&BTreeMap::new(), 0);
+    assert!(untouched.next_chunk().unwrap().is_undivided());
+    topic.0.insert("progress/public.t/4294967296".to_owned(), range.into());
+    let mut begun = topic.load(&BTreeMap::new(), 0);
+    let chunk = begun.next_chunk().unwrap();
+    assert!(!chunk.is_undivided());
+    assert_eq!(begun.divide(chunk.range, below(20), Lsn(1), leaves([7, 8])).unwrap().0, Offer::Discard);
+    // Without transactions a crash may leave the list alone: it was never divided.
+    topic.0.insert("progress/public.t/leaves".to_owned(), br#"{"version":1,"leaves":[]}"#.to_vec());
+    topic.0.remove("progress/public.t/4294967296");
+    assert!(topic.load(&BTreeMap::new(), 0).next_chunk().unwrap().is_undivided());
+    topic.0.insert("progress/public.t/3.4294967296".to_owned(), range.into());
+    let records = topic.0.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+    let orphan = Snapshot::load(records, &BTreeMap::new(), Lsn(0), REFERENCE).unwrap_err();
+    assert!(orphan.to_string().contains("ranges of leaf 3"), "{orphan}");
+}
+
+/// What is asked of Postgres must not change with each leaf that is done.
+#[test]
+fn leaves_that_are_done_are_asked_for_no_longer_a_few_at_a_time() {
+    let (mut snapshot, _) = asked(Variant::Initial);
+    let chunk = snapshot.next_chunk().unwrap();
+    let many = (1..=80).map(|oid| Leaf { oid, condition: String::new(), filenode: oid }).collect();
+    assert_eq!(snapshot.divide(chunk.range, below(20), Lsn(0), many).unwrap().0, Offer::Accepted);
+    let mut counts = Vec::new();
+    while let Some(chunk) = snapshot.next_chunk() {
+        let parts = snapshot.bounds(0).parts.len();
+        if counts.last() != Some(&parts) {
+            counts.push(parts);
+        }
+        let filenode = chunk.leaf.unwrap().filenode;
+        assert_eq!(snapshot.offer(chunk.range, below(20), filenode), Offer::Accepted);
+        snapshot.read(chunk.range, Lsn(0));
+        snapshot.publish(chunk.range, 1).unwrap();
+    }
+    assert_eq!(counts, [80, 70, 60, 50, 40, 30, 20, 10]);
+    assert_eq!(snapshot.rows(0), 80);
 }
