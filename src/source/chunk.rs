@@ -3,14 +3,17 @@
 //! Keys are never compared here. Bounds are what the server wrote as text, and go back to it as such; so any type of key
 //! and any collation will do.
 
+mod leaves;
+mod locate;
+
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
 use postgres_protocol::escape::{escape_identifier, escape_literal};
-use postgres_protocol::types::{ArrayDimension, array_to_sql};
-use tokio_postgres::types::private::BytesMut;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
+use self::leaves::Part;
+pub use self::leaves::lost;
+pub use self::locate::{KeyPart, Keys};
 use super::catalog::{CatalogTable, TableKind};
 use super::preflight::quoted;
 use super::settings::SourceSettings;
@@ -26,8 +29,14 @@ pub type KeyText = Vec<String>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkTable {
     name: TableName,
-    /// Quoted, with ONLY where others inherit from it.
+    oid: u32,
+    kind: TableKind,
+    /// What stands behind FROM. Whatever it reads is called by the table's name.
     from: String,
+    /// What is locked: quoted, with ONLY where others inherit from it.
+    lock: String,
+    /// Only these keys of it.
+    part: Option<Part>,
     key: Vec<KeyColumn>,
     columns: Vec<(String, SlotKind)>,
     /// The publication's row filter.
@@ -53,7 +62,8 @@ struct KeyColumn {
 pub struct ChunkSnapshot {
     /// `xmin:xmax:xip,..` (Postgres docs, "pg_snapshot Components").
     pub snapshot: String,
-    /// The table's file, which a truncate or a rewrite changes; of a partitioned table, a digest of its leaves' files.
+    /// The table's or the leaf's file, which a truncate or a rewrite changes; of a partitioned table, a digest of its leaves'
+    /// files. 0: it is not known what it was when the leaf was listed.
     pub filenode: u32,
     /// Changes with the table's definition.
     pub definition: String,
@@ -76,7 +86,8 @@ SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), t.typsend <> 0,
 /// The snapshot, and what the table is behind its lock: each row of the catalog that says so has the xid that wrote it.
 const SNAPSHOT: &str = "
 SELECT pg_current_snapshot()::text,
-       CASE WHEN c.relkind = 'p'
+       CASE WHEN $2 THEN 0
+            WHEN c.relkind = 'p'
             THEN (SELECT hashtext(string_agg(pg_relation_filenode(t.relid)::text, ',' ORDER BY t.relid))::int8 + 2147483648
                     FROM pg_partition_tree(c.oid) t WHERE t.isleaf)
             ELSE pg_relation_filenode(c.oid)::int8 END,
@@ -97,9 +108,10 @@ impl ChunkTable {
         listed: Option<&[String]>,
         filter: Option<&str>,
     ) -> Result<ChunkTable> {
-        let only = match table.kind {
-            TableKind::Table => "ONLY ",
-            TableKind::Partitioned => "",
+        let quoted_name = quoted(&table.name);
+        let (from, lock) = match table.kind {
+            TableKind::Table => (format!("ONLY {quoted_name}"), format!("ONLY {quoted_name}")),
+            TableKind::Partitioned => (leaves::called(&quoted_name, &table.name), quoted_name),
             TableKind::View | TableKind::MaterializedView | TableKind::Foreign | TableKind::Other => {
                 let detail = format!("{} is no table, and cannot be snapshotted", table.name);
                 return Err(Error::new(Kind::SchemaMismatch, detail).at(At::table(table.name.clone())));
@@ -123,7 +135,11 @@ impl ChunkTable {
         key.sort_by_key(|(place, _)| *place);
         Ok(ChunkTable {
             name: table.name.clone(),
-            from: format!("{only}{}", quoted(&table.name)),
+            oid: table.oid,
+            kind: table.kind,
+            from,
+            lock,
+            part: None,
             key: key.into_iter().map(|(_, column)| column).collect(),
             columns,
             filter: filter.map(str::to_owned),
@@ -192,7 +208,8 @@ impl ChunkTable {
         let side = |bound: Option<&KeyText>, is: &str| {
             bound.map(|bound| format!("({}) {is} ({})", self.key_list(), self.row(bound)))
         };
-        side(lower, ">=").into_iter().chain(side(upper, "<")).collect()
+        let part = self.part.as_ref().and_then(Part::condition);
+        side(lower, ">=").into_iter().chain(side(upper, "<")).chain(part).collect()
     }
 
     fn boundary(&self, lower: Option<&KeyText>, upper: Option<&KeyText>, rows: u64) -> String {
@@ -223,117 +240,6 @@ impl ChunkTable {
             where_all(&conditions)
         )
     }
-}
-
-/// Keys as the stream has sent them, column by column.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Keys {
-    columns: Vec<Vec<Vec<u8>>>,
-}
-
-impl Keys {
-    /// No key yet, of so many columns.
-    pub fn new(columns: usize) -> Keys {
-        Keys { columns: vec![Vec::new(); columns] }
-    }
-
-    /// The number of keys.
-    pub fn len(&self) -> usize {
-        self.columns.first().map_or(0, Vec::len)
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Adds a key: the bytes of each of its columns, as the stream writes them.
-    pub fn push<'a>(&mut self, key: impl Iterator<Item = &'a [u8]>) {
-        for (column, value) in self.columns.iter_mut().zip(key) {
-            column.push(value.to_vec());
-        }
-    }
-}
-
-impl ChunkTable {
-    /// One statement for any number of keys and bounds, so that the server prepares it once.
-    fn locating(&self) -> String {
-        let columns = self.key.len();
-        let all = |of: &dyn Fn((usize, &KeyColumn)) -> String| {
-            self.key.iter().enumerate().map(of).collect::<Vec<_>>().join(", ")
-        };
-        let row = |values: String| if columns == 1 { values } else { format!("ROW({values})") };
-        let key_array = |(index, column): (usize, &KeyColumn)| match column.slot {
-            SlotKind::Binary => format!("${}::{}[]", index + 1, column.kind),
-            _ => format!("${}::text[]", index + 1),
-        };
-        let key = |(index, column): (usize, &KeyColumn)| match column.slot {
-            SlotKind::Binary => format!("k{index}{}", column.collate),
-            _ => format!("k{index}::{}{}", column.kind, column.collate),
-        };
-        let bound_array = |(index, _): (usize, &KeyColumn)| format!("${}::text[]", columns + index + 1);
-        let bound = |(index, column): (usize, &KeyColumn)| format!("b{index}::{}{}", column.kind, column.collate);
-        format!(
-            "SELECT width_bucket({key}, ARRAY(SELECT {bound} FROM unnest({bounds}) WITH ORDINALITY AS b ({bs}, place) ORDER BY place)) \
-               FROM unnest({keys}) WITH ORDINALITY AS k ({ks}, place) ORDER BY place",
-            key = row(all(&key)),
-            bound = row(all(&bound)),
-            bounds = all(&bound_array),
-            bs = all(&|(index, _)| format!("b{index}")),
-            keys = all(&key_array),
-            ks = all(&|(index, _)| format!("k{index}")),
-        )
-    }
-
-    /// For each key the number of bounds that are not above it: the index of its range. The bounds ascend; the server
-    /// finds the place by bisection (Postgres docs, `width_bucket`), in the order that its ORDER BY has.
-    pub async fn locate(&self, sql: &Sql, keys: &Keys, bounds: &[&KeyText]) -> Result<Vec<usize>> {
-        if bounds.is_empty() || keys.is_empty() {
-            return Ok(vec![0; keys.len()]);
-        }
-        let key_arrays = keys.columns.iter().zip(&self.key).map(Array::new);
-        let texts = |column: usize| bounds.iter().filter_map(|bound| bound.get(column)).collect::<Vec<_>>();
-        let bound_columns: Vec<Vec<&String>> = (0..self.key.len()).map(texts).collect();
-        let arrays: Vec<Array<'_>> = key_arrays.collect();
-        let mut parameters: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
-        parameters.extend(bound_columns.iter().map(|texts| texts as &(dyn ToSql + Sync)));
-        let rows = sql.prepared(&self.locating(), &parameters).await.map_err(|error| at(error, self))?;
-        let index = |row| column::<i32>(row, 0).map(|index| usize::try_from(index).unwrap_or_default());
-        rows.iter().map(index).collect()
-    }
-}
-
-/// A one-dimensional array of values that are written already (arrayfuncs.c, `array_recv`).
-#[derive(Debug)]
-struct Array<'a> {
-    values: &'a [Vec<u8>],
-    element_oid: u32,
-}
-
-impl<'a> Array<'a> {
-    fn new((values, column): (&'a Vec<Vec<u8>>, &KeyColumn)) -> Array<'a> {
-        const TEXT: u32 = 25;
-        Array { values, element_oid: if column.slot == SlotKind::Binary { column.type_oid } else { TEXT } }
-    }
-}
-
-impl ToSql for Array<'_> {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        let elements = self.values.iter().map(Vec::as_slice);
-        let dimension = ArrayDimension { len: i32::try_from(self.values.len())?, lower_bound: 1 };
-        let write = |value: &[u8], out: &mut BytesMut| {
-            out.extend_from_slice(value);
-            Ok(postgres_protocol::IsNull::No)
-        };
-        array_to_sql([dimension], self.element_oid, elements, write, out)?;
-        Ok(IsNull::No)
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    to_sql_checked!();
 }
 
 fn where_all(conditions: &[String]) -> String {
@@ -392,17 +298,32 @@ impl ChunkReader {
     }
 
     /// Begins a transaction and takes its snapshot, behind the lock: a truncate or a rewriting ALTER is not MVCC-safe, so
-    /// a snapshot from before one would find an empty table (Postgres docs, "Caveats" of chapter 13).
-    pub async fn begin(&self, table: &ChunkTable) -> Result<ChunkSnapshot> {
+    /// a snapshot from before one would find an empty table (Postgres docs, "Caveats" of chapter 13). None: the leaf is not
+    /// what it was, its keys are to be looked for anew (`ChunkTable::part`), and nothing has begun.
+    pub async fn begin(&self, table: &ChunkTable) -> Result<Option<ChunkSnapshot>> {
+        let taken = self.take(table).await;
+        if table.part.is_none() || matches!(taken, Ok(Some(_))) {
+            return taken;
+        }
+        self.end().await?;
+        if self.is_in_place(table).await? { taken } else { Ok(None) }
+    }
+
+    async fn take(&self, table: &ChunkTable) -> Result<Option<ChunkSnapshot>> {
         let name = quoted(&table.name);
         let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {}", lock(table));
         self.sql.run(&begin).await.map_err(|error| at(error, table))?;
-        let rows = self.sql.prepared(SNAPSHOT, &[&name]).await.map_err(|error| at(error, table))?;
+        let rows =
+            self.sql.prepared(SNAPSHOT, &[&name, &table.part.is_some()]).await.map_err(|error| at(error, table))?;
         let row = rows.first().ok_or_else(|| Error::new(Kind::Protocol, "a snapshot has no row"))?;
         let filenode: Option<i64> = column(row, 1)?;
-        let filenode = filenode.and_then(|filenode| u32::try_from(filenode).ok()).unwrap_or(0);
+        let filenode = match &table.part {
+            Some(part) => self.filenode(table, part).await?,
+            None => Some(filenode.and_then(|filenode| u32::try_from(filenode).ok()).unwrap_or(0)),
+        };
+        let Some(filenode) = filenode else { return Ok(None) };
         let (snapshot, taken_us, definition) = (column(row, 0)?, column(row, 2)?, column(row, 3)?);
-        Ok(ChunkSnapshot { snapshot, filenode, definition, taken_us })
+        Ok(Some(ChunkSnapshot { snapshot, filenode, definition, taken_us }))
     }
 
     /// A snapshot, to read nothing with: `xmin:xmax:xip,..`.
@@ -462,7 +383,7 @@ impl ChunkReader {
 
 fn lock(table: &ChunkTable) -> String {
     let before = if mutated(Mutation::LockBehindSnapshot) { "SELECT pg_current_snapshot(); " } else { "" };
-    format!("{before}LOCK TABLE {} IN ACCESS SHARE MODE", table.from)
+    format!("{before}LOCK TABLE {} IN ACCESS SHARE MODE", table.lock)
 }
 
 fn at(error: Error, table: &ChunkTable) -> Error {

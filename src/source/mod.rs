@@ -24,7 +24,7 @@ mod stream;
 mod tls;
 mod wire;
 
-pub use chunk::{ChunkReader, ChunkSnapshot, ChunkTable, KeyText, Keys, next_xid};
+pub use chunk::{ChunkReader, ChunkSnapshot, ChunkTable, KeyPart, KeyText, Keys, lost, next_xid};
 pub use frame::{Frame, FrameIter};
 pub use frames::Frames;
 pub use replication::{Replication, SERVER_VERSION_MIN, SystemIdentity, TimelineSwitch};

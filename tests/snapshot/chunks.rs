@@ -2,21 +2,21 @@
 
 use walwright::decode::CopyRows;
 use walwright::model::{Datum, TableName};
-use walwright::source::{ChunkReader, ChunkTable, KeyText, Keys, catalog};
+use walwright::source::{ChunkReader, ChunkSnapshot, ChunkTable, KeyPart, KeyText, Keys, catalog};
 
 use crate::login::settings;
 use crate::support::scene::{Scene, WITHIN};
 use crate::support::stack::Stack;
 use crate::support::{Result, poll, runtime};
 
-struct Chunks {
-    reader: ChunkReader,
-    table: ChunkTable,
-    runtime: &'static tokio::runtime::Runtime,
+pub(super) struct Chunks {
+    pub(super) reader: ChunkReader,
+    pub(super) table: ChunkTable,
+    pub(super) runtime: &'static tokio::runtime::Runtime,
 }
 
 impl Chunks {
-    fn of(scene: &Scene, table: &str) -> Result<Self> {
+    pub(super) fn of(scene: &Scene, table: &str) -> Result<Self> {
         let stack = Stack::shared()?;
         let settings = walwright::source::SourceSettings {
             database: scene.name.clone(),
@@ -51,7 +51,8 @@ impl Chunks {
     fn chunk(&self, lower: Option<&KeyText>, upper: Option<&KeyText>) -> Result<Vec<KeyText>> {
         let bytes = self.runtime.block_on(async {
             let taken = self.reader.begin(&self.table).await?;
-            assert!(taken.filenode > 0 && taken.snapshot.split(':').count() == 3, "{taken:?}");
+            let is_taken = |taken: &ChunkSnapshot| taken.filenode > 0 && taken.snapshot.split(':').count() == 3;
+            assert!(taken.as_ref().is_some_and(is_taken), "{taken:?}");
             let bytes = self.reader.rows(&self.table, lower, upper, None).await?;
             self.reader.end().await?;
             Ok::<_, walwright::error::Error>(bytes)
@@ -88,9 +89,10 @@ impl Chunks {
             let key = self.table.key_begins()..row.len() - 1;
             texts.push(key.map(|index| String::from_utf8_lossy(bytes(index)).into_owned()).collect());
         }
-        let places =
-            self.runtime.block_on(self.table.locate(self.reader.sql(), &keys, &bounds.iter().collect::<Vec<_>>()))?;
-        Ok(places.into_iter().zip(texts).collect())
+        let all = KeyPart { condition: None, bounds: bounds.iter().collect() };
+        let places = self.runtime.block_on(self.table.locate(self.reader.sql(), &keys, &[all]))?;
+        let places: Option<Vec<usize>> = places.into_iter().map(|place| Some(place?.1)).collect();
+        Ok(places.ok_or("a key lies nowhere")?.into_iter().zip(texts).collect())
     }
 }
 

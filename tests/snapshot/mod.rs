@@ -6,4 +6,5 @@ mod chunks;
 #[cfg(feature = "faults")]
 mod hazards;
 mod initial;
+mod leaves;
 mod refused;

@@ -240,6 +240,13 @@ impl Gate {
                 }
                 drop(reply.send(offer));
             }
+            Ask::Divide { range, snapshot, lsn, leaves, reply } => {
+                let (offer, entries) = self.core.divide(range, snapshot, lsn, leaves)?;
+                self.progress.extend(entries);
+                self.note_offer(range, &offer);
+                drop(reply.send(offer));
+            }
+            Ask::Anew(range) => self.lose(range.table())?,
             Ask::Identity { range, identity } => drop(self.identify(range.table(), identity)?),
             Ask::Prune(snapshot) => self.core.prune(snapshot),
             Ask::Pause => self.paused_until = Some(Instant::now() + PAUSE),

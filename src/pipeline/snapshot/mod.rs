@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use crate::error::Error;
-use crate::model::{Lsn, Relation, SlotKind};
+use crate::model::{Leaf, Lsn, Relation, SlotKind};
 use crate::snapshot::{Bound, Chunk, Offer, PgSnapshot, RangeId};
 
 /// What a worker asks of the gate, or tells it.
@@ -35,6 +35,10 @@ pub(super) enum Ask {
     X0 { table: usize, xid: u64 },
     /// A snapshot that was taken for the range, and the columns of the table's key as it sees them.
     Offer { range: RangeId, snapshot: PgSnapshot, filenode: u32, identity: Vec<String>, reply: Sender<Offer> },
+    /// The leaves of a table, as a snapshot sees them that was taken for all of it; the server has flushed its log so far.
+    Divide { range: RangeId, snapshot: PgSnapshot, lsn: Lsn, leaves: Vec<Leaf>, reply: Sender<Offer> },
+    /// The range's keys are not known any more: its table begins anew.
+    Anew(RangeId),
     /// The columns of a table's key, which are not those of the range that was to be read.
     Identity { range: RangeId, identity: Vec<String> },
     /// A fresh snapshot, while nothing is read.

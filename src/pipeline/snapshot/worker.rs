@@ -1,6 +1,8 @@
 //! A thread that reads chunks on a connection of its own.
 
-use std::collections::BTreeMap;
+mod leaves;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -58,8 +60,8 @@ pub(in crate::pipeline) struct Worker {
     runtime: Runtime,
     stop: Stop,
     rows: u64,
-    /// The chunk that was handed over last: its end says that it is published.
-    before: Option<Receiver<()>>,
+    /// The chunks that were handed over and may not be published yet, with their bytes: the end of each says that it is.
+    before: VecDeque<(Receiver<()>, usize)>,
     /// The tables as they were seen last.
     shapes: BTreeMap<TableName, Shape>,
 }
@@ -70,13 +72,15 @@ struct Shape {
     definition: Option<String>,
     relation: Arc<Relation>,
     table: ChunkTable,
+    /// It is partitioned, and its leaves cannot be read each by itself.
+    is_one: bool,
 }
 
 impl Worker {
     pub(in crate::pipeline) fn new(settings: WorkerSettings, stop: Stop) -> Result<Worker> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Error::new(Kind::Bug, "cannot start a runtime").because(error))?;
-        let mut worker = Worker { settings, runtime, stop, rows: 0, before: None, shapes: BTreeMap::new() };
+        let mut worker = Worker { settings, runtime, stop, rows: 0, before: VecDeque::new(), shapes: BTreeMap::new() };
         worker.rows = worker.rows_max().min(worker.settings.rows_first);
         Ok(worker)
     }
@@ -190,13 +194,17 @@ impl Worker {
             drop(self.settings.asks.send(Ask::Identity { range: chunk.range, identity }));
             return Ok(Step::Later(Duration::ZERO));
         }
+        let table = match self.part(reader, &chunk, table)? {
+            Ok(table) => table,
+            Err(step) => return Ok(step),
+        };
         let lower = chunk.lower.as_ref().map(|bound| bound.0.clone());
         let mut rows_read = 0;
         if table.has_key() {
             let upper = chunk.upper.as_ref().map(|bound| &bound.0);
             let cut = match self.block_on(reader.boundary(&table, lower.as_ref(), upper, self.rows)) {
                 // The table has changed since it was looked at.
-                Err(_) if !is_fresh => {
+                Err(_) if !is_fresh || !self.block_on(reader.is_in_place(&table))? => {
                     self.shapes.remove(&chunk.table);
                     return Ok(Step::Later(Duration::ZERO));
                 }
@@ -220,10 +228,12 @@ impl Worker {
             self.block_on(reader.end())?;
             return Ok(Step::Later(Duration::ZERO));
         }
-        let rows = self.rows_of(reader, &chunk, taken.taken_us)?;
+        let rows = self.rows_of(reader, &table, &chunk, taken.taken_us)?;
         let Some((lsn, rows)) = rows else { return Ok(Step::Later(Duration::ZERO)) };
         let pace = self.pace(rows_read, rows.bytes.len());
-        let step = self.hand_over(reader, chunk.range, lsn, rows)?;
+        // Leaves may be small and many: so many of them wait together as make one chunk.
+        let ahead = chunk.leaf.as_ref().map_or(0, |_| CHUNK_BYTES as usize);
+        let step = self.hand_over(reader, chunk.range, lsn, rows, ahead)?;
         let early = pace.saturating_sub(begun.elapsed());
         if step == Step::Published && !early.is_zero() && self.stop.wait(early) {
             return Ok(Step::Over);
@@ -245,13 +255,20 @@ impl Worker {
         }
         let now = self.block_on(shape(reader, published, name))?;
         let is_same = before.is_some_and(|before| before.table == now.table);
-        self.shapes.insert(name.clone(), Shape { definition: Some(definition.to_owned()), ..now });
+        let is_one = is_same && before.is_some_and(|before| before.is_one);
+        self.shapes.insert(name.clone(), Shape { definition: Some(definition.to_owned()), is_one, ..now });
         Ok(is_same)
     }
 
     /// Reads the rows, and ends the transaction.
-    fn rows_of(&mut self, reader: &ChunkReader, chunk: &Chunk, taken_us: i64) -> Result<Option<(Lsn, ChunkRows)>> {
-        let Some(Shape { relation, table, .. }) = self.shapes.get(&chunk.table) else { return Ok(None) };
+    fn rows_of(
+        &mut self,
+        reader: &ChunkReader,
+        table: &ChunkTable,
+        chunk: &Chunk,
+        taken_us: i64,
+    ) -> Result<Option<(Lsn, ChunkRows)>> {
+        let Some(Shape { relation, .. }) = self.shapes.get(&chunk.table) else { return Ok(None) };
         let (lower, upper) = (chunk.lower.as_ref().map(|bound| &bound.0), chunk.upper.as_ref().map(|bound| &bound.0));
         let (lsn, bytes, took) = self.block_on(async {
             let lsn = reader.insert_lsn().await?;
@@ -292,78 +309,97 @@ impl Worker {
     fn snapshot(&self, reader: &ChunkReader, table: &ChunkTable, range: RangeId) -> Result<Taken> {
         let mut tries = 0;
         loop {
-            let taken = self.block_on(reader.begin(table))?;
+            let Some(taken) = self.block_on(reader.begin(table))? else {
+                return Ok(Taken::No(Step::Later(Duration::ZERO)));
+            };
             let (snapshot, filenode, identity) = (parsed(&taken.snapshot)?, taken.filenode, table.identity());
             let offer = self.ask(|reply| Ask::Offer { range, snapshot, filenode, identity, reply });
             if offer == Some(Offer::Accepted) {
                 return Ok(Taken::Accepted(taken));
             }
             self.block_on(reader.end())?;
-            match offer {
-                None => return Ok(Taken::No(Step::Over)),
-                Some(Offer::Accepted | Offer::Discard | Offer::NoX0) => {
-                    return Ok(Taken::No(Step::Later(Duration::ZERO)));
-                }
-                Some(Offer::Stale) => {}
-                Some(Offer::NotYet { oldest, x0 }) => {
-                    tracing::debug!(oldest, x0, "a snapshot waits for transactions that began before it was asked for");
-                    if self.stop.wait(PAUSE) {
-                        return Ok(Taken::No(Step::Over));
-                    }
-                }
-                Some(Offer::Unseen(xids)) => {
-                    tries += 1;
-                    match tries {
-                        ..=TRIES => {}
-                        // While the stream pauses, no more transactions are left to this range.
-                        _ if tries == TRIES + 1 => drop(self.settings.asks.send(Ask::Pause)),
-                        _ if tries > TRIES + 20 => {
-                            tracing::info!(
-                                ?xids,
-                                "committed transactions are not visible yet, the range is read later"
-                            );
-                            return Ok(Taken::No(Step::Later(LONG_PAUSE)));
-                        }
-                        _ => {}
-                    }
-                    if self.stop.wait(CHUNK_TIME) {
-                        return Ok(Taken::No(Step::Over));
-                    }
-                }
+            if let Some(step) = self.refused(offer, &mut tries) {
+                return Ok(Taken::No(step));
             }
         }
     }
 
+    /// What comes after a snapshot that may not be used; None: another try.
+    fn refused(&self, offer: Option<Offer>, tries: &mut u32) -> Option<Step> {
+        let pause = match offer {
+            None => return Some(Step::Over),
+            Some(Offer::Accepted | Offer::Discard | Offer::NoX0) => return Some(Step::Later(Duration::ZERO)),
+            Some(Offer::Stale) => return None,
+            Some(Offer::NotYet { oldest, x0 }) => {
+                tracing::debug!(oldest, x0, "a snapshot waits for transactions that began before it was asked for");
+                PAUSE
+            }
+            Some(Offer::Unseen(xids)) => {
+                *tries += 1;
+                match *tries {
+                    ..=TRIES => {}
+                    // While the stream pauses, no more transactions are left to this range.
+                    tries if tries == TRIES + 1 => drop(self.settings.asks.send(Ask::Pause)),
+                    tries if tries > TRIES + 20 => {
+                        tracing::info!(?xids, "committed transactions are not visible yet, the range is read later");
+                        return Some(Step::Later(LONG_PAUSE));
+                    }
+                    _ => {}
+                }
+                CHUNK_TIME
+            }
+        };
+        self.stop.wait(pause).then_some(Step::Over)
+    }
+
     /// Gives the rows to the gate, makes sure that what they show is durable, and waits until those before are published:
-    /// the next ones are read meanwhile. Only `reader`, whose connection took their snapshot, can say what is durable:
+    /// the next ones are read meanwhile, some `ahead` bytes at least. Only `reader`, whose connection took their snapshot, can say what is durable:
     /// where it breaks the rows are given up.
-    fn hand_over(&mut self, reader: &ChunkReader, range: RangeId, lsn: Lsn, rows: ChunkRows) -> Result<Step> {
+    fn hand_over(
+        &mut self,
+        reader: &ChunkReader,
+        range: RangeId,
+        lsn: Lsn,
+        rows: ChunkRows,
+        ahead: usize,
+    ) -> Result<Step> {
         let (published, done) = bounded::<()>(0);
+        self.before.push_back((done, rows.bytes.len()));
         if self.settings.asks.send(Ask::Rows { range, lsn, rows, published }).is_err() {
             return Ok(Step::Over);
         }
+        let told = |flushed| drop(self.settings.asks.send(Ask::Flushed { range, lsn: flushed }));
+        if !self.until_flushed(reader, lsn, told)? {
+            return Ok(Step::Over);
+        }
+        while self.before.len() > 1 && self.before.iter().map(|(_, bytes)| bytes).sum::<usize>() > ahead {
+            let Some((before, _)) = self.before.pop_front() else { break };
+            // Nothing is ever sent: the sender goes with the rows.
+            while let Err(RecvTimeoutError::Timeout) = before.recv_timeout(PAUSE) {
+                if self.is_over() {
+                    return Ok(Step::Over);
+                }
+            }
+        }
+        Ok(Step::Published)
+    }
+
+    /// Waits until the server has flushed its log up to here; it is told after some time to do so. False: the stop came.
+    fn until_flushed(&self, reader: &ChunkReader, lsn: Lsn, tell: impl Fn(Lsn)) -> Result<bool> {
         let (begun, mut pushed) = (Instant::now(), false);
         loop {
             let flushed = self.block_on(reader.flush_lsn())?;
-            drop(self.settings.asks.send(Ask::Flushed { range, lsn: flushed }));
+            tell(flushed);
             if flushed >= lsn {
-                break;
+                return Ok(true);
             }
             if !pushed && begun.elapsed() >= FLUSH_PATIENCE && !mutated(Mutation::NoPush) {
                 self.block_on(reader.current_xid())?;
                 pushed = true;
             } else if self.stop.wait(Duration::from_millis(5)) {
-                return Ok(Step::Over);
+                return Ok(false);
             }
         }
-        let Some(before) = self.before.replace(done) else { return Ok(Step::Published) };
-        // Nothing is ever sent: the sender goes with the rows.
-        while let Err(RecvTimeoutError::Timeout) = before.recv_timeout(PAUSE) {
-            if self.is_over() {
-                return Ok(Step::Over);
-            }
-        }
-        Ok(Step::Published)
     }
 
     /// Some ten chunks a second, where there is a limit.
@@ -407,5 +443,5 @@ async fn shape(reader: &ChunkReader, published: &[PublishedTable], name: &TableN
     let table = ChunkTable::of(reader.sql(), &found, columns, filter).await?;
     let mut relation = found.as_relation();
     relation.columns.retain(|column| columns.is_none_or(|listed| listed.contains(&column.name)));
-    Ok(Shape { definition: None, relation: Arc::new(relation), table })
+    Ok(Shape { definition: None, relation: Arc::new(relation), table, is_one: false })
 }

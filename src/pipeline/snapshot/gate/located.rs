@@ -6,8 +6,8 @@ use super::{Gate, Halves};
 use crate::decode::{Decoder, Message};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Datum, Relation, Row, TableName};
-use crate::snapshot::{Bounds, Place, RangeId, Verdict};
-use crate::source::{ChunkTable, Keys, catalog};
+use crate::snapshot::{Bounds, Part, Place, RangeId, Verdict};
+use crate::source::{self, ChunkTable, KeyPart, Keys, Sql, catalog};
 
 /// A table that is read, as the stream describes it.
 pub(super) struct Gated {
@@ -28,7 +28,9 @@ pub(super) struct Located {
 /// One of a change's keys.
 struct Half {
     key: Key,
-    /// None: its table is not judged any more.
+    /// Of the table, when it was located.
+    number: Option<usize>,
+    /// None: nothing is read there.
     place: Option<Place>,
     /// Whether it is published; the first answer counts.
     published: Option<bool>,
@@ -67,19 +69,33 @@ impl Gate {
             Some(known) => {
                 let (before, now) = (known.join(", "), identity.join(", "));
                 tracing::warn!(before, now, "a table's key has changed while its rows are read: it begins anew");
-                let (anew, entries) = self.core.restart_table(number)?;
-                self.progress.extend(entries);
-                self.gated
-                    .iter_mut()
-                    .flatten()
-                    .filter(|gated| gated.number == number)
-                    .for_each(|gated| gated.number = anew);
-                number = anew;
+                number = self.begin_anew(number)?;
             }
             None => {}
         }
         self.progress.extend(self.core.set_identity(number, identity)?);
         Ok(number)
+    }
+
+    /// The table begins anew, under this number.
+    pub(super) fn begin_anew(&mut self, number: usize) -> Result<usize> {
+        let (anew, entries) = self.core.restart_table(number)?;
+        self.progress.extend(entries);
+        let of_table = self.gated.iter_mut().flatten().filter(|gated| gated.number == number);
+        of_table.for_each(|gated| gated.number = anew);
+        if let Some((name, request)) = self.name(anew).zip(self.core.request(anew)) {
+            self.report.note(&name, |table| table.variant = request.variant);
+        }
+        Ok(anew)
+    }
+
+    /// Nobody can say any more which keys some range of the table has. It may have begun anew already.
+    pub(super) fn lose(&mut self, number: usize) -> Result<()> {
+        if self.core.judges(number) {
+            tracing::warn!("a table by which keys were hashed is gone while they are read: the snapshot begins anew");
+            self.begin_anew(number)?;
+        }
+        Ok(())
     }
 
     // Where keys lie.
@@ -112,7 +128,7 @@ impl Gate {
         let new = change.new.map(|row| key_of(row, &gated.key, change.old));
         // An old row that is there under FULL says nothing of the key.
         let old = old.filter(|old| new.as_ref().is_none_or(|new| new != old));
-        let half = |key| Half { key, place: None, published: None };
+        let half = |key| Half { key, number: None, place: None, published: None };
         self.located.push_back(Located { relation, halves: [old.map(half), new.map(half)] });
         Ok(())
     }
@@ -122,12 +138,10 @@ impl Gate {
         let relations: BTreeSet<usize> = self.located.iter().skip(from).map(|located| located.relation).collect();
         for relation in relations {
             let Some(gated) = self.gated.get(relation).and_then(Option::as_ref) else { continue };
-            let Bounds { version, ranges } = self.core.bounds(gated.number);
+            let Bounds { version, parts } = self.core.bounds(gated.number);
             // Changes by another key than that by which the table is read now are from before it was changed, behind a
             // lock: every snapshot by the new one sees them, so any range will do.
             let is_same = self.core.identity(gated.number).is_none_or(|identity| *identity == *gated.identity);
-            let lower = ranges.iter().skip(1).filter_map(|(_, lower)| Some(&lower.as_ref()?.0));
-            let bounds: Vec<&Vec<String>> = lower.filter(|_| is_same).collect();
             let mut keys = Keys::new(gated.key.len());
             let of_relation = self.located.iter_mut().skip(from).filter(|located| located.relation == relation);
             let mut halves: Vec<&mut Half> = of_relation
@@ -135,11 +149,22 @@ impl Gate {
                 .filter(|half| half.published.is_none())
                 .collect();
             halves.iter().for_each(|half| keys.push(half.key.iter().map(Vec::as_slice)));
-            let places = self.handle.block_on(gated.table.locate(&self.sql, &keys, &bounds))?;
-            for (nth, half) in halves.iter_mut().enumerate() {
-                // Without a key all rows lie in one range.
-                let place = places.get(nth).copied().unwrap_or(0);
-                half.place = ranges.get(place).map(|(range, _)| Place { range: *range, version });
+            // Without a key all rows lie in one range.
+            let first = parts.first().and_then(|part| part.ranges.first()).map(|(range, _)| *range);
+            let found = match is_same && !keys.is_empty() {
+                true => match self.handle.block_on(gated.ranges_of(&self.sql, &keys, &parts))? {
+                    Some(found) => found,
+                    None => {
+                        let number = gated.number;
+                        self.lose(number)?;
+                        return self.look_up(from);
+                    }
+                },
+                false => vec![first; halves.len()],
+            };
+            for (half, range) in halves.iter_mut().zip(found) {
+                half.number = Some(gated.number);
+                half.place = range.map(|range| Place { range, version });
             }
         }
         Ok(())
@@ -167,8 +192,8 @@ impl Gate {
                 spell(&half.key, &mut self.spelling);
                 let key = Some(self.spelling.as_slice()).filter(|key| !(is_new && key.is_empty()));
                 let judged = match half.place {
+                    _ if number != half.number => Verdict::Locate,
                     None => Verdict::Publish,
-                    Some(place) if number != Some(place.range.table()) => Verdict::Locate,
                     Some(place) => self.core.judge(place, key),
                 };
                 match judged {
@@ -207,6 +232,42 @@ impl Gate {
             verdict => Ok(verdict == Verdict::Publish),
         }
     }
+}
+
+impl Gated {
+    /// The range of each key, if it lies in one of which a change need be asked for. None: nobody knows any more which keys
+    /// such a range has.
+    async fn ranges_of<'a>(&self, sql: &Sql, keys: &Keys, parts: &'a [Part]) -> Result<Option<Vec<Option<RangeId>>>> {
+        let of_leaf = |part: &'a Part| part.leaf.as_ref().map(|leaf| leaf.condition.as_str());
+        let mut conditions: Vec<Option<&str>> = parts.iter().map(of_leaf).collect();
+        let places = match self.table.locate(sql, keys, &asked(parts, &conditions)).await {
+            Ok(places) => places,
+            Err(error) => {
+                let texts: Vec<&str> = conditions.iter().map(|condition| condition.unwrap_or_default()).collect();
+                let lost = source::lost(sql, &texts).await?;
+                if lost.is_empty() {
+                    return Err(error);
+                }
+                for index in lost {
+                    if parts.get(index).is_some_and(|part| !part.ranges.is_empty()) {
+                        return Ok(None);
+                    }
+                    conditions.get_mut(index).into_iter().for_each(|condition| *condition = Some("false"));
+                }
+                self.table.locate(sql, keys, &asked(parts, &conditions)).await?
+            }
+        };
+        let range = |(part, place): (usize, usize)| parts.get(part)?.ranges.get(place).map(|(range, _)| *range);
+        Ok(Some(places.into_iter().map(|place| place.and_then(range)).collect()))
+    }
+}
+
+fn asked<'a>(parts: &'a [Part], conditions: &[Option<&'a str>]) -> Vec<KeyPart<'a>> {
+    let bounds =
+        |part: &'a Part| part.ranges.iter().skip(1).filter_map(|(_, lower)| Some(&lower.as_ref()?.0)).collect();
+    let part =
+        |(part, condition): (&'a Part, &Option<&'a str>)| KeyPart { condition: *condition, bounds: bounds(part) };
+    parts.iter().zip(conditions).map(part).collect()
 }
 
 /// A key as the stream has sent it, column by column.
