@@ -101,7 +101,7 @@ fn read(past: &Site<'_>, name: &str, rows: u64, workers: usize, copy: f64) -> Re
         if begun.elapsed() > WITHIN {
             return Err("the snapshot does not end".into());
         }
-        runtime()?.block_on(async { tokio::time::sleep(Duration::from_millis(20)).await });
+        runtime()?.block_on(async { tokio::time::sleep(Duration::from_millis(50)).await });
     }
     let rate = per_second(rows, begun.elapsed());
     let usage = Usage::of(daemon.id())?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::connector::{ColumnRef, EventPlan, FieldPlan, FieldSource, KeyPlan, Node, NodeKind, Plan};
-use crate::model::{Relation, TableName};
+use crate::model::{Operation, Relation, TableName};
 
 /// The fields of a key.
 pub(super) fn key_fields(key: &KeyPlan) -> &[FieldPlan] {
@@ -30,16 +30,29 @@ pub(super) fn column_of(field: &FieldPlan) -> Option<&ColumnRef> {
 pub fn rule_columns<'p>(plan: &'p Plan, table: &'p TableName) -> BTreeSet<&'p str> {
     let mut named = BTreeSet::new();
     for (_, event) in plan.events_of(table) {
-        named.extend(sources(event).filter_map(column_of).map(|column| column.name.as_str()));
-        if let Some(when) = &event.when {
-            name_columns(&when.root, &mut named);
-        }
+        event_columns(event, &mut named);
     }
     for (_, tombstone) in plan.tombstones_of(table) {
         let columns = key_fields(&tombstone.key).iter().filter_map(column_of);
         named.extend(columns.map(|column| column.name.as_str()));
     }
     named
+}
+
+/// The names of the columns that rules on `read` read: of a snapshot's rows no others are asked for.
+pub fn read_columns<'p>(plan: &'p Plan, table: &'p TableName) -> BTreeSet<&'p str> {
+    let mut named = BTreeSet::new();
+    for (_, event) in plan.events_of(table).filter(|(_, event)| event.on.contains(Operation::Read)) {
+        event_columns(event, &mut named);
+    }
+    named
+}
+
+fn event_columns<'p>(event: &'p EventPlan, named: &mut BTreeSet<&'p str>) {
+    named.extend(sources(event).filter_map(column_of).map(|column| column.name.as_str()));
+    if let Some(when) = &event.when {
+        name_columns(&when.root, named);
+    }
 }
 
 /// The table's columns that neither a rule nor `unpublished` names, in the table's order; none for a table that the

@@ -22,7 +22,7 @@ mod scalar;
 mod supply;
 mod temporal;
 
-pub use columns::{rule_columns, unknown_columns};
+pub use columns::{read_columns, rule_columns, unknown_columns};
 pub use identity::{Identity, write_sequence};
 pub use rules::{Filter, Outcome, Routed, TableRules, Yields};
 

@@ -7,6 +7,7 @@
 mod gated;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use gated::Gating;
 
@@ -41,6 +42,8 @@ pub(super) struct Assembler {
     transaction: Transaction,
     /// All before it was received.
     next_lsn: Lsn,
+    /// When a change came last.
+    heard: Instant,
     gating: Gating,
 }
 
@@ -101,6 +104,7 @@ impl Assembler {
         let width = plan.events.len() + plan.tombstones.len();
         Assembler {
             next_lsn: ledger.next_lsn(),
+            heard: Instant::now(),
             gating: Gating::default(),
             ledger,
             decoder: Decoder::default(),

@@ -22,10 +22,8 @@ use crate::snapshot::Entry;
 /// A group is closed at this size even if more waits.
 const GROUP_BYTES: usize = 16 << 20;
 /// The same with rows of a snapshot in it: a change that comes meanwhile waits for all of it. Less where changes come.
-const CHUNKS_BYTES: usize = 4 << 20;
+const CHUNKS_BYTES: usize = 8 << 20;
 const CHUNKS_BESIDE_BYTES: usize = 1 << 20;
-/// A stream without a change for so long is quiet.
-pub(super) const QUIET: Duration = Duration::from_secs(1);
 /// An idle source's position is written at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 /// The same where changes were filtered, so that their counts are not late.
@@ -57,8 +55,6 @@ pub(super) struct Committer<L> {
     stashed: Option<Unit>,
     group: Group,
     last_written: Instant,
-    /// When the last changes of the stream came.
-    streamed: Option<Instant>,
 }
 
 /// What the open group holds, records or not.
@@ -73,6 +69,8 @@ struct Group {
     urgent: bool,
     /// The table of which it has rows that were read.
     read_of: Option<TableName>,
+    /// Changes are in it, or may come while it is open.
+    beside: bool,
     progress: Vec<Entry>,
     pending: Option<Pending>,
     answers: Vec<Answered>,
@@ -89,7 +87,7 @@ enum Large {
 impl<L: Lane> Committer<L> {
     pub(super) fn new(settings: CommitterSettings, lane: L) -> Committer<L> {
         let last_written = lane.now();
-        Committer { settings, lane, stashed: None, group: Group::default(), last_written, streamed: None }
+        Committer { settings, lane, stashed: None, group: Group::default(), last_written }
     }
 
     /// Runs until the channel closes, then commits what is whole. What is begun and cannot be committed is aborted, so that
@@ -114,7 +112,7 @@ impl<L: Lane> Committer<L> {
                         Large::CutOff if mutated(Mutation::TornOnDrain) => return self.commit(),
                         Large::CutOff => return Ok(()),
                     },
-                    UnitKind::Whole { .. } | UnitKind::Progress { .. } | UnitKind::Chunk => {
+                    UnitKind::Whole { .. } | UnitKind::Progress { .. } | UnitKind::Chunk { .. } => {
                         let begun = self.lane.now();
                         match self.gather(unit) {
                             Err(_) if mutated(Mutation::GoOnAfterAbort) => self.give_up()?,
@@ -153,18 +151,18 @@ impl<L: Lane> Committer<L> {
     }
 
     fn group_bytes_max(&self) -> usize {
-        if self.group.read_of.is_none() {
-            return GROUP_BYTES;
+        match (&self.group.read_of, self.group.beside) {
+            (None, _) => GROUP_BYTES,
+            (Some(_), false) => CHUNKS_BYTES,
+            (Some(_), true) => CHUNKS_BESIDE_BYTES,
         }
-        let is_quiet = self.streamed.is_none_or(|streamed| self.lane.now() - streamed >= QUIET);
-        if is_quiet { CHUNKS_BYTES } else { CHUNKS_BESIDE_BYTES }
     }
 
     fn take(&mut self, unit: Unit) -> Result<()> {
         match unit.kind {
             UnitKind::Whole { next_lsn } => {
                 self.group.next_lsn = Some(next_lsn);
-                self.streamed = Some(self.lane.now()).filter(|_| unit.oldest_us.is_some()).or(self.streamed);
+                self.group.beside |= unit.oldest_us.is_some();
             }
             UnitKind::Progress { next_lsn, reply_requested } => {
                 self.group.next_lsn = Some(next_lsn);
@@ -174,7 +172,10 @@ impl<L: Lane> Committer<L> {
                 self.group.next_lsn = end;
                 self.group.partial = end.is_none().then_some(Partial { commit_lsn, changes });
             }
-            UnitKind::Chunk => self.group.read_of = unit.read_of.or(self.group.read_of.take()),
+            UnitKind::Chunk { beside } => {
+                self.group.read_of = unit.read_of.or(self.group.read_of.take());
+                self.group.beside |= beside;
+            }
         }
         self.group.urgent |= !unit.progress.is_empty();
         self.group.progress.extend(unit.progress);

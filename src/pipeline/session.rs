@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
 use super::assembler::Assembler;
-use super::committer::{Committer, CommitterSettings, QUIET};
+use super::committer::{Committer, CommitterSettings};
 use super::connector::End;
 use super::inflight::Inflight;
 use super::lane::KafkaLane;
@@ -22,8 +22,6 @@ use crate::source::{Frame, Frames, Stream};
 
 /// Units that may wait for the committer.
 pub(super) const UNITS: usize = 16;
-/// As many units may wait for the committer when one more chunk leaves, where the stream is quiet.
-const CHUNKS_MAX: usize = 4;
 /// A unit that gathers while the committer is behind leaves at this size.
 const UNIT_BYTES: usize = 1 << 20;
 /// A source that is silent so long inside a large transaction has its Kafka transaction aborted, once.
@@ -174,11 +172,8 @@ fn assemble(
             recv(intake.channel()) -> _ => Err(Error::new(Kind::PostgresUnreachable, "stopped")),
         }
     };
-    let mut heard = Instant::now();
+    let waiting = || units.len();
     loop {
-        // Chunks may gather for a group where no change has to wait for them.
-        let chunks_max = if heard.elapsed() < QUIET { 1 } else { CHUNKS_MAX };
-        let is_roomy = || units.len() < chunks_max;
         let mut patience = if assembler.large_open().is_some() { LARGE_SILENCE } else { Duration::from_secs(3600) };
         let asks = assembler.asks();
         let paused = assembler.paused_until();
@@ -192,27 +187,27 @@ fn assemble(
                     assembler.answer(ask)?;
                 }
                 assembler.answer_all()?;
-                assembler.publish_ready(is_roomy, &mut sink)?;
+                assembler.publish_ready(waiting, &mut sink)?;
             }
             recv(frames) -> frames => match frames {
                 Ok(frames) => {
-                    heard = take(&mut assembler, stream, &frames, &mut sink)?.then(Instant::now).unwrap_or(heard);
+                    take(&mut assembler, stream, &frames, &mut sink)?;
                     stream.recycle(frames);
                     // While the committer is behind and more has arrived, one unit gathers on, so that groups grow with the lag.
                     let gather = units.is_full() && !stream.frames.is_empty() && assembler.gathered_bytes() < UNIT_BYTES;
                     if !gather {
                         assembler.flush(&mut sink)?;
                     }
-                    assembler.publish_ready(is_roomy, &mut sink)?;
+                    assembler.publish_ready(waiting, &mut sink)?;
                 }
                 Err(_) => return Ok(()),
             },
-            recv(room) -> _ => assembler.publish_ready(is_roomy, &mut sink)?,
+            recv(room) -> _ => assembler.publish_ready(waiting, &mut sink)?,
             recv(intake.channel()) -> _ => return Ok(()),
             default(patience) => {}
         }
         if let Some(commit_lsn) = assembler.large_open()
-            && heard.elapsed() >= LARGE_SILENCE
+            && assembler.heard().elapsed() >= LARGE_SILENCE
             && silenced.is_first(commit_lsn)
         {
             let detail = format!("the source was silent for 10 s inside the transaction committed at {commit_lsn}");
@@ -221,20 +216,21 @@ fn assemble(
     }
 }
 
-/// Hands one buffer's frames to the assembler; whether any of them was more than a keepalive.
+/// Hands one buffer's frames to the assembler.
 fn take(
     assembler: &mut Assembler,
     stream: &Stream,
     frames: &Frames,
     sink: &mut impl FnMut(Unit) -> Result<()>,
-) -> Result<bool> {
-    let mut data = false;
+) -> Result<()> {
+    if frames.iter().any(|frame| matches!(frame, Frame::Data { .. })) {
+        assembler.hear(Instant::now());
+    }
     // How many of the frames have had the keys of their changes looked up.
     let mut located = 0;
     for (number, frame) in frames.iter().enumerate() {
         match frame {
             Frame::Data { wal_start, body, .. } => {
-                data = true;
                 if assembler.is_gated() {
                     assembler.answer_all()?;
                     if located <= number {
@@ -255,7 +251,7 @@ fn take(
             }
         }
     }
-    Ok(data)
+    Ok(())
 }
 
 /// The messages from this frame on; a keepalive has none.

@@ -295,12 +295,8 @@ fn readers(
         xid: handle.block_on(next_xid(sql))?,
     })?;
     let Some(gate) = gate else { return Ok((None, Vec::new())) };
-    let share = |limit: u64| limit.div_ceil(plan.snapshot.workers as u64);
-    let rows_per_second = plan.snapshot.rows_per_second.map(share);
-    let bytes_per_second = plan.snapshot.bytes_per_second.map(share);
-    let source = source.clone();
-    let (gate_alive, rows_first) = (gate.alive(), connector.rows_first);
-    let worker = WorkerSettings { source, asks, gate: gate_alive, rows_per_second, bytes_per_second, rows_first };
+    let (source, gate_alive, rows_first) = (source.clone(), gate.alive(), connector.rows_first);
+    let worker = WorkerSettings { source, plan: plan.clone(), asks, gate: gate_alive, rows_first };
     let workers = if gate.is_idle() { 0 } else { plan.snapshot.workers };
     Ok((Some(gate), vec![worker; workers]))
 }

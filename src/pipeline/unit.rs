@@ -54,7 +54,10 @@ pub(super) enum UnitKind {
         end: Option<Lsn>,
     },
     /// Rows that a snapshot has read, at this place of the stream, also between the pieces of a transaction.
-    Chunk,
+    Chunk {
+        /// Changes come too: few rows are to be before them.
+        beside: bool,
+    },
     /// No records: everything before `next_lsn` was received, and is on Kafka once the units before this one are.
     Progress {
         /// The next LSN.

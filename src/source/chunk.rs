@@ -38,9 +38,28 @@ pub struct ChunkTable {
     /// Only these keys of it.
     part: Option<Part>,
     key: Vec<KeyColumn>,
-    columns: Vec<(String, SlotKind)>,
+    columns: Vec<Column>,
     /// The publication's row filter.
     filter: Option<String>,
+}
+
+/// A column that the publication lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Column {
+    name: String,
+    slot: SlotKind,
+    /// Else it comes as NULL.
+    is_read: bool,
+}
+
+impl Column {
+    fn expression(&self) -> String {
+        match (self.is_read, self.slot) {
+            (false, _) => "NULL".to_owned(),
+            (true, SlotKind::Binary) => escape_identifier(&self.name),
+            (true, _) => format!("{}::text", escape_identifier(&self.name)),
+        }
+    }
 }
 
 /// A column of the key.
@@ -83,6 +102,10 @@ SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), t.typsend <> 0,
  WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
  ORDER BY a.attnum";
 
+const SIZE: &str = "
+SELECT COALESCE(sum(pg_table_size(c.oid)), 0)::int8
+  FROM pg_class c WHERE c.oid = $1::text::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree($1::text::regclass))";
+
 /// The snapshot, and what the table is behind its lock: each row of the catalog that says so has the xid that wrote it.
 const SNAPSHOT: &str = "
 SELECT pg_current_snapshot()::text,
@@ -123,7 +146,7 @@ impl ChunkTable {
             let name: String = column(row, 0)?;
             let slot = if column(row, 2)? { SlotKind::Binary } else { SlotKind::Text };
             if listed.is_none_or(|listed| listed.contains(&name)) {
-                columns.push((escape_identifier(&name), slot));
+                columns.push(Column { name: name.clone(), slot, is_read: true });
             }
             let place: i64 = column(row, 3)?;
             if place > 0 {
@@ -146,6 +169,15 @@ impl ChunkTable {
         })
     }
 
+    /// Of the published columns only those that `is_read` holds for, and the key's, are asked for: the others come as NULL.
+    #[must_use]
+    pub fn only(mut self, is_read: impl Fn(&str) -> bool) -> ChunkTable {
+        for column in &mut self.columns {
+            column.is_read = is_read(&column.name) || self.key.iter().any(|key| key.name == column.name);
+        }
+        self
+    }
+
     /// Whether rows can be told apart, so that the table can be read in more than one chunk.
     pub fn has_key(&self) -> bool {
         !self.key.is_empty()
@@ -153,7 +185,7 @@ impl ChunkTable {
 
     /// How each column of a chunk is written: the published ones, then the key's as text, then xmin as text.
     pub fn slots(&self) -> Vec<SlotKind> {
-        let published = self.columns.iter().map(|(_, slot)| *slot);
+        let published = self.columns.iter().map(|column| column.slot);
         published.chain(std::iter::repeat_n(SlotKind::Text, self.key.len() + 1)).collect()
     }
 
@@ -224,12 +256,8 @@ impl ChunkTable {
     }
 
     fn copy(&self, lower: Option<&KeyText>, upper: Option<&KeyText>, filter: Option<&str>) -> String {
-        let column = |(name, slot): &(String, SlotKind)| match slot {
-            SlotKind::Binary => name.clone(),
-            _ => format!("{name}::text"),
-        };
-        let xmin = "xmin::text".to_owned();
-        let list: Vec<String> = self.columns.iter().map(column).chain(self.key_texts()).chain([xmin]).collect();
+        let columns = self.columns.iter().map(Column::expression);
+        let list: Vec<String> = columns.chain(self.key_texts()).chain(["xmin::text".to_owned()]).collect();
         let mut conditions = self.range(lower, upper);
         let filters = [self.filter.as_deref(), filter];
         conditions.extend(filters.into_iter().flatten().map(|filter| format!("({filter}\n)")));
@@ -277,11 +305,13 @@ impl ChunkReader {
         &self.sql
     }
 
-    /// Bytes that the table's rows take on disk.
-    pub async fn bytes(&self, table: &ChunkTable) -> Result<u64> {
-        let rows = self.sql.rows("SELECT pg_table_size($1::text::regclass)", &[&quoted(&table.name)]).await?;
+    /// Bytes that the table's rows take on disk, of all its leaves where it is partitioned, and how many they are by the
+    /// planner.
+    pub async fn extent(&self, table: &ChunkTable) -> Result<(u64, u64)> {
+        let rows = self.sql.rows(SIZE, &[&quoted(&table.name)]).await.map_err(|error| at(error, table))?;
         let bytes: i64 = rows.first().map_or_else(|| Ok(0), |row| column(row, 0))?;
-        Ok(u64::try_from(bytes).unwrap_or_default())
+        let rows = table.estimate(&self.sql, None).await?;
+        Ok((u64::try_from(bytes).unwrap_or_default(), rows.unwrap_or_default()))
     }
 
     /// The key of the row that stands `rows` rows behind `lower` (None: the table's beginning): where the next chunk

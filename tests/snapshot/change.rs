@@ -17,7 +17,7 @@ fn progress(daemon: &Daemon, scene: &Scene, table: &str) -> Result<Option<Value>
     Ok(tables.into_iter().find(|known| known["table"] == table))
 }
 
-fn until(daemon: &Daemon, scene: &Scene, table: &str, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
+pub(super) fn until(daemon: &Daemon, scene: &Scene, table: &str, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
     let seen = poll(WITHIN, || Ok(progress(daemon, scene, table)?.filter(&is_so)))?;
     seen.ok_or_else(|| format!("the snapshot of {table} does not get there").into())
 }

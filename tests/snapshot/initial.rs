@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use walwright::model::Lsn;
 
+use super::change::until;
 use crate::support::scene::{Scene, WITHIN};
 use crate::support::sql::Sql;
 use crate::support::{Result, poll};
@@ -300,4 +301,50 @@ fn a_column_that_is_retyped_while_rows_are_read_halts() -> Result<()> {
     let seen = scene.read_all("orders")?;
     assert!(seen.iter().all(|seen| seen.field("note").as_str().is_some_and(|note| note.starts_with('n'))));
     scene.watched()
+}
+
+/// A chunk is in memory, so few wide rows make one, from the first on.
+#[test]
+fn wide_rows_are_read_few_at_once() -> Result<()> {
+    const CHUNKS_MIN: u64 = 8;
+    let scene = shop("wide", 1)?;
+    let sql = scene.sql()?;
+    sql.batch(
+        "ALTER TABLE orders ALTER note SET STORAGE EXTERNAL;
+         INSERT INTO orders SELECT i, 'OLD', 1, repeat('n', 100000) FROM generate_series(2, 200) i",
+    )?;
+    let daemon = scene.open()?;
+    scene.read("orders", 200)?;
+    let done = until(&daemon, &scene, "public.orders", |table| table["state"] == "done")?;
+    // 200 rows of 100 kB in chunks of at most 2 MiB; nobody has analyzed the table.
+    assert!(done["chunks"].as_u64() >= Some(CHUNKS_MIN), "{done}");
+    scene.finish(daemon)?;
+    same(&scene)
+}
+
+/// A column that no rule on `read` uses is not asked for: nothing is sent of it, however wide it is.
+#[test]
+fn columns_that_no_rule_reads_are_left_in_the_database() -> Result<()> {
+    let scene = shop("unread", 1)?;
+    scene.connector("mode = \"initial\"", "mode = \"initial\"\nworkers = 1")?;
+    let sql = scene.sql()?;
+    sql.batch(
+        "ALTER TABLE orders ADD scan text; ALTER TABLE orders ALTER scan SET STORAGE EXTERNAL;
+         INSERT INTO orders SELECT i, 'OLD', 1, 'n', repeat('n', 100000) FROM generate_series(2, 100) i",
+    )?;
+    let count = |what: &str| {
+        sql.value::<i64>(&format!(
+            "SELECT ({what})::bigint FROM pg_stat_user_tables t JOIN pg_statio_user_tables b USING (relid) WHERE t.relname = 'orders'"
+        ))
+    };
+    const ROWS: &str = "seq_tup_read + idx_tup_fetch";
+    const TOAST: &str = "toast_blks_read + toast_blks_hit";
+    let (rows, toast) = (count(ROWS)?, count(TOAST)?);
+    let daemon = scene.open()?;
+    scene.read("orders", 100)?;
+    scene.finish(daemon)?;
+    // The server counts what a session did at its end at the latest.
+    poll(WITHIN, || Ok((count(ROWS)? >= rows + 100).then_some(())))?.ok_or("the rows were not counted")?;
+    assert_eq!(count(TOAST)?, toast, "pages of the wide column were read");
+    same(&scene)
 }

@@ -18,6 +18,10 @@ use crate::snapshot::{RangeId, Variant};
 
 /// The longest that a chunk waits for a busy stream.
 const CHUNK_PATIENCE: Duration = Duration::from_millis(200);
+/// A stream without a change for so long is quiet.
+const QUIET: Duration = Duration::from_secs(1);
+/// As many units may wait for the committer when one more chunk leaves, where the stream is quiet.
+const CHUNKS_MAX: usize = 4;
 
 /// What the assembler knows of tables that are read.
 #[derive(Default)]
@@ -44,6 +48,20 @@ impl Assembler {
     /// Whether changes must be looked up and judged.
     pub(in crate::pipeline) fn is_gated(&self) -> bool {
         self.gating.gate.is_some()
+    }
+
+    /// A change has come.
+    pub(in crate::pipeline) fn hear(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// When a change came last.
+    pub(in crate::pipeline) fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.heard.elapsed() >= QUIET
     }
 
     /// Until when the stream pauses.
@@ -76,13 +94,15 @@ impl Assembler {
     }
 
     /// Publishes the chunks that are ready, and lets the gate go once nothing is left to judge.
-    /// The stream goes first: a chunk leaves while few enough units wait for the committer, `is_roomy`, so that a change
+    /// The stream goes first: a chunk leaves while few enough units are `waiting` for the committer, so that a change
     /// does not find many before it; or where none has for a while.
     pub(in crate::pipeline) fn publish_ready(
         &mut self,
-        is_roomy: impl Fn() -> bool,
+        waiting: impl Fn() -> usize,
         sink: &mut impl FnMut(Unit) -> Result<()>,
     ) -> Result<()> {
+        let waiting_max = if self.is_quiet() { CHUNKS_MAX } else { 1 };
+        let is_roomy = || waiting() < waiting_max;
         while let Some(range) = self.gating.gate.as_mut().and_then(Gate::ready) {
             if !is_roomy() && self.gating.published.is_some_and(|published| published.elapsed() < CHUNK_PATIENCE) {
                 break;
@@ -90,10 +110,14 @@ impl Assembler {
             self.publish_chunk(range, sink)?;
         }
         // Publishing may have been what they wait for, and time is.
-        self.gating.gate.iter_mut().for_each(Gate::serve);
+        let beside = !self.is_quiet();
+        if let Some(gate) = &mut self.gating.gate {
+            gate.set_beside(beside);
+            gate.serve();
+        }
         if self.gating.gate.as_mut().is_some_and(Gate::hurries) {
             let none = Tally::new(self.done.events.len());
-            self.leave(Unit::new(UnitKind::Chunk, Batch::default(), none, None), sink)?;
+            self.leave(Unit::new(UnitKind::Chunk { beside }, Batch::default(), none, None), sink)?;
         }
         if self.gating.gate.as_ref().is_some_and(Gate::is_over) {
             self.gating = Gating::default();
@@ -195,8 +219,8 @@ impl Assembler {
         }
         self.gating.room = batch.room_for_another();
         self.gating.published = Some(Instant::now());
-        let unit = Unit { read_of: Some(table), ..Unit::new(UnitKind::Chunk, batch, tally, None) };
-        self.leave(unit, sink)?;
+        let kind = UnitKind::Chunk { beside: !self.is_quiet() };
+        self.leave(Unit { read_of: Some(table), ..Unit::new(kind, batch, tally, None) }, sink)?;
         faults::pass(Failpoint::ChunkLeft);
         Ok(())
     }

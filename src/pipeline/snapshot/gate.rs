@@ -111,6 +111,8 @@ pub(in crate::pipeline) struct Gate {
     answers: Vec<Answered>,
     /// Records that say what was asked for do not wait for the stream.
     hurry: bool,
+    /// Changes come while rows are read.
+    beside: bool,
     /// All that it has to say is a note for later starts.
     is_note: bool,
     report: Progress,
@@ -143,6 +145,7 @@ impl Gate {
             progress: Vec::new(),
             answers: Vec::new(),
             hurry: false,
+            beside: false,
             is_note: false,
             report: settings.report,
             waiting: Vec::new(),
@@ -266,11 +269,16 @@ impl Gate {
         Ok(())
     }
 
+    /// Whether changes come while rows are read.
+    pub(in crate::pipeline) fn set_beside(&mut self, beside: bool) {
+        self.beside = beside;
+    }
+
     /// Gives workers that wait for something to do what there is now.
     pub(in crate::pipeline) fn serve(&mut self) {
         while let Some(reply) = self.waiting.pop() {
             let Some(next) = self.next() else { return self.waiting.push(reply) };
-            if let Err(SendError(Next::Read(chunk))) = reply.send(next) {
+            if let Err(SendError(Next::Read { chunk, .. })) = reply.send(next) {
                 self.core.failed(chunk.range);
             }
         }
@@ -283,7 +291,7 @@ impl Gate {
             return Some(Next::TakeX0(without));
         }
         if let Some(chunk) = self.core.next_chunk() {
-            return Some(Next::Read(chunk));
+            return Some(Next::Read { chunk, beside: self.beside });
         }
         // What is paused learns of more and more transactions; those that every snapshot sees need not be kept.
         if self.pruned.elapsed() >= PRUNE_INTERVAL && !self.core.unseen().is_empty() {

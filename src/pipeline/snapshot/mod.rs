@@ -57,7 +57,11 @@ pub(super) enum Ask {
 
 /// What a worker is to do.
 pub(super) enum Next {
-    Read(Chunk),
+    Read {
+        chunk: Chunk,
+        /// Changes come too, and wait for chunks.
+        beside: bool,
+    },
     /// X0 is missing for these tables.
     TakeX0(Vec<usize>),
     /// A fresh snapshot is wanted.

@@ -1,6 +1,7 @@
 //! A thread that reads chunks on a connection of its own.
 
 mod leaves;
+mod size;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
@@ -9,25 +10,24 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tokio::runtime::{Builder, Runtime};
 
+pub(in crate::pipeline) use self::size::ROWS_FIRST;
+use self::size::{CHUNK_TIME, ChunkSize};
 use super::{Ask, ChunkRows, Next};
+use crate::connector::Plan;
 use crate::error::{At, Disposition, Error, Kind, Result};
 use crate::faults::{Mutation, mutated};
+use crate::map::read_columns;
 use crate::model::{Lsn, Relation, TableName};
 use crate::pipeline::task::Stop;
 use crate::snapshot::{Bound, Chunk, Offer, PgSnapshot, RangeId, Variant};
 use crate::source::preflight::{self, PublishedTable};
 use crate::source::{ChunkReader, ChunkSnapshot, ChunkTable, SourceSettings, catalog};
 
-/// What reading the rows of a chunk is to take: some longer may a change wait for one.
-const CHUNK_TIME: Duration = Duration::from_millis(50);
-/// Rows of the first chunk of a table; how few and how many there are ever by the time that they take. What comes with
-/// each chunk, however large, does not count: on a busy server chunks would get smaller and smaller, and more of them.
-pub(in crate::pipeline) const ROWS_FIRST: u64 = 4_000;
-const ROWS_MIN: u64 = 1_000;
-const ROWS_MAX: u64 = 1_000_000;
 /// A chunk of more bytes than this is followed by smaller ones, down to a single row. Its events are in memory several times
 /// over until they are on Kafka, of each worker's chunk.
 const CHUNK_BYTES: u64 = 2 << 20;
+/// The same while changes come: they wait for chunks.
+const CHUNK_BESIDE_BYTES: u64 = 512 << 10;
 /// The largest table without a key that is read: it is one chunk, in memory.
 const KEYLESS_BYTES_MAX: u64 = 64 << 20;
 /// Snapshots that are taken at once before the stream is to pause.
@@ -43,12 +43,10 @@ const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(in crate::pipeline) struct WorkerSettings {
     pub(in crate::pipeline) source: SourceSettings,
+    pub(in crate::pipeline) plan: Arc<Plan>,
     pub(in crate::pipeline) asks: Sender<Ask>,
     /// Of the gate: whether it is still there.
     pub(in crate::pipeline) gate: Weak<()>,
-    /// The most that this worker reads in a second.
-    pub(in crate::pipeline) rows_per_second: Option<u64>,
-    pub(in crate::pipeline) bytes_per_second: Option<u64>,
     /// Of its first chunk.
     pub(in crate::pipeline) rows_first: u64,
 }
@@ -59,11 +57,13 @@ pub(in crate::pipeline) struct Worker {
     /// Drives its connection in its own thread: rows pass through no other.
     runtime: Runtime,
     stop: Stop,
-    rows: u64,
+    /// The most bytes of a chunk.
+    bytes_max: u64,
     /// The chunks that were handed over and may not be published yet, with their bytes: the end of each says that it is.
     before: VecDeque<(Receiver<()>, usize)>,
     /// The tables as they were seen last.
     shapes: BTreeMap<TableName, Shape>,
+    sizes: BTreeMap<TableName, ChunkSize>,
 }
 
 /// A table as it is, and as the publication sends it.
@@ -80,9 +80,8 @@ impl Worker {
     pub(in crate::pipeline) fn new(settings: WorkerSettings, stop: Stop) -> Result<Worker> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Error::new(Kind::Bug, "cannot start a runtime").because(error))?;
-        let mut worker = Worker { settings, runtime, stop, rows: 0, before: VecDeque::new(), shapes: BTreeMap::new() };
-        worker.rows = worker.rows_max().min(worker.settings.rows_first);
-        Ok(worker)
+        let (shapes, sizes) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Worker { settings, runtime, stop, bytes_max: CHUNK_BYTES, before: VecDeque::new(), shapes, sizes })
     }
 
     /// Reads until there is nothing left to read, or the stop. A connection that breaks is opened again.
@@ -112,7 +111,10 @@ impl Worker {
         loop {
             let chunk = match self.ask(Ask::Next) {
                 None => return Ok(()),
-                Some(Next::Read(chunk)) => chunk,
+                Some(Next::Read { chunk, beside }) => {
+                    self.bytes_max = if beside { CHUNK_BESIDE_BYTES } else { CHUNK_BYTES };
+                    chunk
+                }
                 Some(Next::TakeX0(tables)) => {
                     let xid = self.block_on(reader.current_xid())?;
                     for table in tables {
@@ -180,7 +182,10 @@ impl Worker {
         let begun = Instant::now();
         let is_fresh = !self.shapes.contains_key(&chunk.table);
         if is_fresh {
-            let shape = self.block_on(shape(reader, published, &chunk.table))?;
+            let shape = self.block_on(shape(reader, published, &self.settings.plan, &chunk.table))?;
+            let (bytes, rows) = self.block_on(reader.extent(&shape.table))?;
+            let size = ChunkSize::first(self.settings.rows_first, bytes, rows);
+            self.sizes.entry(chunk.table.clone()).or_insert(size);
             self.shapes.insert(chunk.table.clone(), shape);
         }
         let Some(Shape { table, .. }) = self.shapes.get(&chunk.table) else { return Ok(Step::Later(Duration::ZERO)) };
@@ -202,7 +207,8 @@ impl Worker {
         let mut rows_read = 0;
         if table.has_key() {
             let upper = chunk.upper.as_ref().map(|bound| &bound.0);
-            let cut = match self.block_on(reader.boundary(&table, lower.as_ref(), upper, self.rows)) {
+            let rows = self.rows_of_next(&chunk.table);
+            let cut = match self.block_on(reader.boundary(&table, lower.as_ref(), upper, rows)) {
                 // The table has changed since it was looked at.
                 Err(_) if !is_fresh || !self.block_on(reader.is_in_place(&table))? => {
                     self.shapes.remove(&chunk.table);
@@ -211,7 +217,7 @@ impl Worker {
                 cut => cut?,
             };
             if let Some(cut) = cut {
-                rows_read = self.rows;
+                rows_read = rows;
                 let range = chunk.range;
                 let answer = self.ask(|reply| Ask::Split { range, upper: Bound(cut), reply });
                 let Some(upper) = answer else { return Ok(Step::Over) };
@@ -229,10 +235,13 @@ impl Worker {
             return Ok(Step::Later(Duration::ZERO));
         }
         let rows = self.rows_of(reader, &table, &chunk, taken.taken_us)?;
-        let Some((lsn, rows)) = rows else { return Ok(Step::Later(Duration::ZERO)) };
+        let Some((lsn, rows, took)) = rows else { return Ok(Step::Later(Duration::ZERO)) };
+        if let Some(size) = self.sizes.get_mut(&chunk.table).filter(|_| rows_read > 0) {
+            size.learn(rows_read, rows.bytes.len(), took);
+        }
         let pace = self.pace(rows_read, rows.bytes.len());
         // Leaves may be small and many: so many of them wait together as make one chunk.
-        let ahead = chunk.leaf.as_ref().map_or(0, |_| CHUNK_BYTES as usize);
+        let ahead = chunk.leaf.as_ref().map_or(0, |_| self.bytes_max as usize);
         let step = self.hand_over(reader, chunk.range, lsn, rows, ahead)?;
         let early = pace.saturating_sub(begun.elapsed());
         if step == Step::Published && !early.is_zero() && self.stop.wait(early) {
@@ -253,7 +262,7 @@ impl Worker {
         if before.is_some_and(|before| before.definition.as_deref() == Some(definition)) {
             return Ok(true);
         }
-        let now = self.block_on(shape(reader, published, name))?;
+        let now = self.block_on(shape(reader, published, &self.settings.plan, name))?;
         let is_same = before.is_some_and(|before| before.table == now.table);
         let is_one = is_same && before.is_some_and(|before| before.is_one);
         self.shapes.insert(name.clone(), Shape { definition: Some(definition.to_owned()), is_one, ..now });
@@ -267,7 +276,7 @@ impl Worker {
         table: &ChunkTable,
         chunk: &Chunk,
         taken_us: i64,
-    ) -> Result<Option<(Lsn, ChunkRows)>> {
+    ) -> Result<Option<(Lsn, ChunkRows, Duration)>> {
         let Some(Shape { relation, .. }) = self.shapes.get(&chunk.table) else { return Ok(None) };
         let (lower, upper) = (chunk.lower.as_ref().map(|bound| &bound.0), chunk.upper.as_ref().map(|bound| &bound.0));
         let (lsn, bytes, took) = self.block_on(async {
@@ -281,13 +290,12 @@ impl Worker {
         let key = table.key_names().map(|name| relation.column(name)).collect::<Option<Vec<usize>>>();
         let key = key.filter(|columns| !columns.is_empty());
         let (relation, slots, key_begins) = (relation.clone(), table.slots(), table.key_begins());
-        self.adapt(took, bytes.len());
-        Ok(Some((lsn, ChunkRows { relation, bytes, slots, key_begins, key, taken_us })))
+        Ok(Some((lsn, ChunkRows { relation, bytes, slots, key_begins, key, taken_us }, took)))
     }
 
     /// A table without a key cannot be read in parts.
     fn refuse_large(&self, reader: &ChunkReader, table: &ChunkTable) -> Result<()> {
-        let bytes = self.block_on(reader.bytes(table))?;
+        let (bytes, _) = self.block_on(reader.extent(table))?;
         if bytes <= KEYLESS_BYTES_MAX {
             return Ok(());
         }
@@ -301,8 +309,9 @@ impl Worker {
     /// How long a chunk is to take by the limits.
     fn pace(&self, rows: u64, bytes: usize) -> Duration {
         let by = |count: f64, limit: Option<u64>| limit.map_or(0.0, |limit| count / limit.max(1) as f64);
-        let WorkerSettings { rows_per_second, bytes_per_second, .. } = self.settings;
-        Duration::from_secs_f64(by(rows as f64, rows_per_second).max(by(bytes as f64, bytes_per_second)))
+        let limits = &self.settings.plan.snapshot;
+        let (by_rows, by_bytes) = (self.share(limits.rows_per_second), self.share(limits.bytes_per_second));
+        Duration::from_secs_f64(by(rows as f64, by_rows).max(by(bytes as f64, by_bytes)))
     }
 
     /// Takes snapshots until one may be read with.
@@ -402,18 +411,16 @@ impl Worker {
         }
     }
 
-    /// Some ten chunks a second, where there is a limit.
-    fn rows_max(&self) -> u64 {
-        self.settings.rows_per_second.map_or(ROWS_MAX, |limit| (limit / 10).clamp(100, ROWS_MAX))
+    fn rows_of_next(&self, table: &TableName) -> u64 {
+        let limit = self.share(self.settings.plan.snapshot.bytes_per_second);
+        let bytes_max = limit.map_or(self.bytes_max, |limit| (limit / 10).clamp(64 << 10, self.bytes_max));
+        let rows_per_second = self.share(self.settings.plan.snapshot.rows_per_second);
+        self.sizes.get(table).map_or(ROWS_FIRST, |size| size.rows(bytes_max, rows_per_second))
     }
 
-    fn adapt(&mut self, took: Duration, bytes: usize) {
-        let most = self.rows_max();
-        let scaled = |by: f64| (self.rows as f64 * by.clamp(0.25, 2.0)) as u64;
-        let by_time = scaled(CHUNK_TIME.as_secs_f64() / took.as_secs_f64().max(0.001)).clamp(ROWS_MIN.min(most), most);
-        let bytes_max =
-            self.settings.bytes_per_second.map_or(CHUNK_BYTES, |limit| (limit / 10).clamp(64 << 10, CHUNK_BYTES));
-        self.rows = scaled(bytes_max as f64 / bytes.max(1) as f64).min(by_time).max(1);
+    /// This worker's part of a limit of all.
+    fn share(&self, limit: Option<u64>) -> Option<u64> {
+        limit.map(|limit| limit.div_ceil(self.settings.plan.snapshot.workers as u64))
     }
 }
 
@@ -435,12 +442,13 @@ enum Taken {
     No(Step),
 }
 
-async fn shape(reader: &ChunkReader, published: &[PublishedTable], name: &TableName) -> Result<Shape> {
+async fn shape(reader: &ChunkReader, published: &[PublishedTable], plan: &Plan, name: &TableName) -> Result<Shape> {
     let found = catalog::table_named(reader.sql(), name).await?;
     let listed = published.iter().find(|table| table.name == *name);
     let columns = listed.and_then(|table| table.columns.as_deref());
     let filter = listed.and_then(|table| table.row_filter.as_deref());
-    let table = ChunkTable::of(reader.sql(), &found, columns, filter).await?;
+    let read = read_columns(plan, name);
+    let table = ChunkTable::of(reader.sql(), &found, columns, filter).await?.only(|column| read.contains(column));
     let mut relation = found.as_relation();
     relation.columns.retain(|column| columns.is_none_or(|listed| listed.contains(&column.name)));
     Ok(Shape { definition: None, relation: Arc::new(relation), table, is_one: false })
