@@ -182,11 +182,7 @@ impl Worker {
         let begun = Instant::now();
         let is_fresh = !self.shapes.contains_key(&chunk.table);
         if is_fresh {
-            let shape = self.block_on(shape(reader, published, &self.settings.plan, &chunk.table))?;
-            let (bytes, rows) = self.block_on(reader.extent(&shape.table))?;
-            let size = ChunkSize::first(self.settings.rows_first, bytes, rows);
-            self.sizes.entry(chunk.table.clone()).or_insert(size);
-            self.shapes.insert(chunk.table.clone(), shape);
+            self.look_at(reader, published, &chunk.table)?;
         }
         let Some(Shape { table, .. }) = self.shapes.get(&chunk.table) else { return Ok(Step::Later(Duration::ZERO)) };
         let table = table.clone();
@@ -248,6 +244,16 @@ impl Worker {
             return Ok(Step::Over);
         }
         Ok(step)
+    }
+
+    /// What the table is, and about how wide its rows are.
+    fn look_at(&mut self, reader: &ChunkReader, published: &[PublishedTable], name: &TableName) -> Result<()> {
+        let shape = self.block_on(shape(reader, published, &self.settings.plan, name))?;
+        let (bytes, rows) = self.block_on(reader.extent(&shape.table))?;
+        let size = ChunkSize::first(self.settings.rows_first, bytes, rows);
+        self.sizes.entry(name.clone()).or_insert(size);
+        self.shapes.insert(name.clone(), shape);
+        Ok(())
     }
 
     /// Whether the table is what it was taken for; it stays so from the lock on. Else it is looked at anew.
