@@ -275,7 +275,7 @@ fn each_order_of_a_partitioned_table_is_announced_once() -> Result<()> {
     let scene = partitioned("leafannounced", 0)?;
     let sql = scene.sql()?;
     scene.connector("on = [\"insert\", \"update\", \"rekey\", \"read\"]", "on = [\"insert\", \"read\"]")?;
-    slowly(&scene, 8_000)?;
+    slowly(&scene, 2_500)?;
     sql.batch("INSERT INTO orders SELECT i * 2, 'OLD', 1, repeat('x', 100) FROM generate_series(1, 14000) i")?;
     scene.push()?;
     let write = |id: &mut i64| {
