@@ -22,7 +22,7 @@ use crate::snapshot::Entry;
 /// A group is closed at this size even if more waits.
 const GROUP_BYTES: usize = 16 << 20;
 /// The same with rows of a snapshot in it: a change that comes meanwhile waits for all of it. Less where changes come.
-const CHUNKS_BYTES: usize = 8 << 20;
+const CHUNKS_BYTES: usize = 4 << 20;
 const CHUNKS_BESIDE_BYTES: usize = 1 << 20;
 /// An idle source's position is written at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);

@@ -330,6 +330,7 @@ fn columns_that_no_rule_reads_are_left_in_the_database() -> Result<()> {
     let sql = scene.sql()?;
     sql.batch(
         "ALTER TABLE orders ADD scan text; ALTER TABLE orders ALTER scan SET STORAGE EXTERNAL;
+         ALTER TABLE orders SET (autovacuum_enabled = false, toast.autovacuum_enabled = false);
          INSERT INTO orders SELECT i, 'OLD', 1, 'n', repeat('n', 100000) FROM generate_series(2, 100) i",
     )?;
     let count = |what: &str| {
