@@ -223,14 +223,13 @@ fn take(
     frames: &Frames,
     sink: &mut impl FnMut(Unit) -> Result<()>,
 ) -> Result<()> {
-    if frames.iter().any(|frame| matches!(frame, Frame::Data { .. })) {
-        assembler.hear(Instant::now());
-    }
+    let mut data = false;
     // How many of the frames have had the keys of their changes looked up.
     let mut located = 0;
     for (number, frame) in frames.iter().enumerate() {
         match frame {
             Frame::Data { wal_start, body, .. } => {
+                data = true;
                 if assembler.is_gated() {
                     assembler.answer_all()?;
                     if located <= number {
@@ -250,6 +249,10 @@ fn take(
                 assembler.keepalive(wal_end, reply_requested, sink)?;
             }
         }
+    }
+    if data {
+        // Behind them: the time for which this thread or Kafka has held them is not the source's silence.
+        assembler.hear(Instant::now());
     }
     Ok(())
 }
