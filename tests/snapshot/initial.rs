@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use walwright::model::Lsn;
 
 use super::change::until;
+use crate::support::daemon::Daemon;
 use crate::support::scene::{Scene, WITHIN};
 use crate::support::sql::Sql;
 use crate::support::{Result, poll};
@@ -80,6 +81,32 @@ pub(super) fn while_written<T>(
         }
         Ok(got)
     })
+}
+
+/// Kills the daemon as soon as something more was read, so often at most; `between` hears how often it was. The daemon that
+/// read the rest, and the number of kills.
+pub(super) fn killed_while_read(
+    scene: &Scene,
+    kills_max: u32,
+    between: impl Fn(u32) -> Result<()>,
+) -> Result<(Daemon, u32)> {
+    let mut kills = 0;
+    loop {
+        let mut daemon = scene.start()?;
+        let before = scene.state()?.progress;
+        let moved = poll(WITHIN, || {
+            let state = scene.state()?;
+            let done = state.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.unseen.is_none());
+            let done = done && !state.progress.is_empty();
+            Ok((done || kills < kills_max && state.progress != before).then_some(done))
+        })?;
+        if moved.ok_or("the snapshot stands still")? {
+            return Ok((daemon, kills));
+        }
+        daemon.kill_hard()?;
+        kills += 1;
+        between(kills)?;
+    }
 }
 
 /// Ends the writers when it goes.
@@ -205,24 +232,7 @@ fn each_order_is_announced_once_whatever_is_killed() -> Result<()> {
         *id = (*id + 7_919 * 2) % 120_000;
         format!("INSERT INTO orders VALUES ({id} | 1, 'NEW', 2) ON CONFLICT DO NOTHING")
     };
-    let mut kills = 0;
-    let mut last = while_written(&scene, &[1], write, || {
-        loop {
-            let mut daemon = scene.start()?;
-            let before = scene.state()?.progress;
-            let moved = poll(WITHIN, || {
-                let state = scene.state()?;
-                let done = state.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.unseen.is_none());
-                let done = done && !state.progress.is_empty();
-                Ok((done || kills < 6 && state.progress != before).then_some(done))
-            })?;
-            if moved.ok_or("the snapshot stands still")? {
-                return Ok(daemon);
-            }
-            daemon.kill_hard()?;
-            kills += 1;
-        }
-    })?;
+    let (mut last, kills) = while_written(&scene, &[1], write, || killed_while_read(&scene, 6, |_| Ok(())))?;
     caught_up(&scene)?;
     last.terminate(WITHIN)?;
     println!("{kills} kills");

@@ -8,7 +8,7 @@ use walwright::model::{Datum, Leaf};
 use walwright::source::{ChunkTable, KeyPart, Keys};
 
 use super::chunks::Chunks;
-use super::initial::{caught_up, same, shop, while_written};
+use super::initial::{caught_up, killed_while_read, same, shop, while_written};
 use crate::support::daemon::Daemon;
 use crate::support::scene::{Scene, WITHIN};
 use crate::support::seen::Seen;
@@ -282,29 +282,15 @@ fn each_order_of_a_partitioned_table_is_announced_once() -> Result<()> {
         *id = (*id + 7_919 * 2) % 60_000;
         format!("INSERT INTO orders VALUES ({id} | 1, 'NEW', 2) ON CONFLICT DO NOTHING")
     };
-    let mut kills = 0;
-    let mut last = while_written(&scene, &[1], write, || {
-        loop {
-            let mut daemon = scene.start()?;
-            let before = scene.state()?.progress;
-            let moved = poll(WITHIN, || {
-                let state = scene.state()?;
-                let done = state.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.unseen.is_none());
-                let done = done && !state.progress.is_empty();
-                Ok((done || kills < 4 && state.progress != before).then_some(done))
-            })?;
-            if moved.ok_or("the snapshot stands still")? {
-                return Ok(daemon);
-            }
-            daemon.kill_hard()?;
-            kills += 1;
-            if kills == 2 {
-                let made = "BEGIN; LOCK TABLE orders; DELETE FROM orders WHERE id >= 50000;
-                    CREATE TABLE orders_new PARTITION OF orders FOR VALUES FROM (50000) TO (60001); COMMIT";
-                scene.sql()?.batch(made)?;
-            }
+    let between = |kills| {
+        if kills == 2 {
+            let made = "BEGIN; LOCK TABLE orders; DELETE FROM orders WHERE id >= 50000;
+                CREATE TABLE orders_new PARTITION OF orders FOR VALUES FROM (50000) TO (60001); COMMIT";
+            scene.sql()?.batch(made)?;
         }
-    })?;
+        Ok(())
+    };
+    let (mut last, kills) = while_written(&scene, &[1], write, || killed_while_read(&scene, 4, between))?;
     caught_up(&scene)?;
     last.terminate(WITHIN)?;
     assert!(kills >= 3, "{kills}");
