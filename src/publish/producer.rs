@@ -205,12 +205,17 @@ impl Producer {
     }
 
     fn hand_over(&mut self, mut record: BaseRecord<'_, [u8], [u8]>, until: Instant) -> Result<Progress> {
+        let mut was_empty = false;
         loop {
             let topic = record.topic;
             match self.inner.send(record) {
                 Ok(()) => {
                     self.sent += 1;
                     return Ok(Progress::Done);
+                }
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) if was_empty => {
+                    let detail = format!("a record for topic {topic} is larger than the client's whole queue");
+                    return Err(Error::new(Kind::RecordTooLarge, detail));
                 }
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => record = back,
                 Err((error, back)) => {
@@ -219,19 +224,17 @@ impl Producer {
                     return Err(of_delivery(error, topic, bytes, CLIENT_LIMIT));
                 }
             }
-            if self.wait_for_room(topic, until)? == Progress::Pending {
+            // It may have become empty since the record was refused: then the record has not been refused for its size.
+            was_empty = self.in_flight() == 0 && self.inner.in_flight_count() == 0;
+            if self.wait_for_room(until)? == Progress::Pending {
                 return Ok(Progress::Pending);
             }
         }
     }
 
     /// Waits until half of what is in flight is acknowledged.
-    fn wait_for_room(&self, topic: &str, until: Instant) -> Result<Progress> {
+    fn wait_for_room(&self, until: Instant) -> Result<Progress> {
         let in_flight = self.in_flight();
-        if in_flight == 0 && self.inner.in_flight_count() == 0 {
-            let detail = format!("a record for topic {topic} is larger than the client's whole queue");
-            return Err(Error::new(Kind::RecordTooLarge, detail));
-        }
         if in_flight == 0 {
             // Acknowledged, and about to be freed.
             std::thread::yield_now();
