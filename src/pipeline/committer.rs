@@ -45,6 +45,8 @@ pub(super) struct CommitterSettings {
     /// `large_transactions = "split"`
     pub(super) split: bool,
     pub(super) transaction_timeout: Duration,
+    /// By which groups with rows of a snapshot are smaller.
+    pub(super) chunk_divisor: u64,
 }
 
 /// The state of one session's publishing.
@@ -151,11 +153,12 @@ impl<L: Lane> Committer<L> {
     }
 
     fn group_bytes_max(&self) -> usize {
-        match (&self.group.read_of, self.group.beside) {
-            (None, _) => GROUP_BYTES,
+        let chunks = match (&self.group.read_of, self.group.beside) {
+            (None, _) => return GROUP_BYTES,
             (Some(_), false) => CHUNKS_BYTES,
             (Some(_), true) => CHUNKS_BESIDE_BYTES,
-        }
+        };
+        chunks / usize::try_from(self.settings.chunk_divisor).unwrap_or(usize::MAX)
     }
 
     fn take(&mut self, unit: Unit) -> Result<()> {

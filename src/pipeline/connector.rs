@@ -9,7 +9,7 @@ use super::health::{Health, Phase};
 use super::metrics::{ConnectorMetrics, Metrics};
 use super::ownership::Owner;
 use super::session::Silenced;
-use super::snapshot::{Commands, Progress, ROWS_FIRST};
+use super::snapshot::{Commands, Progress};
 use super::task::Stop;
 use super::{session, start};
 use crate::checkpoint::store::draw_instance_id;
@@ -41,8 +41,8 @@ pub(super) struct Connector {
     pub(super) commands: Commands,
     /// Of snapshots.
     pub(super) progress: Progress,
-    /// Rows of the first chunk that a worker reads.
-    pub(super) rows_first: u64,
+    /// By which the chunks of snapshots are smaller: Kafka took so few rows in the time of a transaction.
+    pub(super) chunk_divisor: u64,
     /// The warnings about rules and tables that were logged last.
     warned: Vec<String>,
 }
@@ -69,7 +69,7 @@ impl Connector {
             silenced: Silenced::default(),
             commands: Commands::default(),
             progress: Progress::default(),
-            rows_first: ROWS_FIRST,
+            chunk_divisor: 1,
             warned: Vec::new(),
         })
     }
@@ -112,8 +112,8 @@ impl Connector {
         tracing::info!(connector = self.name(), "streaming");
         let ended = session::run(session, stop);
         let is_too_much = |error: &Error| error.kind() == Kind::TransactionTooLong && error.place().table.is_some();
-        let fewer = ended.as_ref().is_err_and(is_too_much).then(|| (self.rows_first / 4).max(1));
-        self.rows_first = fewer.unwrap_or(ROWS_FIRST);
+        self.chunk_divisor =
+            if ended.as_ref().is_err_and(is_too_much) { self.chunk_divisor.saturating_mul(4) } else { 1 };
         ended
     }
 }

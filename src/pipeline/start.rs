@@ -248,6 +248,7 @@ impl<'a> Attempt<'a> {
                 transactional: checkpoint.delivery == Delivery::ExactlyOnce,
                 split: plan.large_transactions == LargeTransactions::Split,
                 transaction_timeout: Duration::from_millis(kafka.transaction_timeout_ms.into()),
+                chunk_divisor: connector.chunk_divisor,
                 checkpoint,
             },
             monitor: Monitor {
@@ -295,8 +296,8 @@ fn readers(
         xid: handle.block_on(next_xid(sql))?,
     })?;
     let Some(gate) = gate else { return Ok((None, Vec::new())) };
-    let (source, gate_alive, rows_first) = (source.clone(), gate.alive(), connector.rows_first);
-    let worker = WorkerSettings { source, plan: plan.clone(), asks, gate: gate_alive, rows_first };
+    let (source, gate_alive, chunk_divisor) = (source.clone(), gate.alive(), connector.chunk_divisor);
+    let worker = WorkerSettings { source, plan: plan.clone(), asks, gate: gate_alive, chunk_divisor };
     let workers = if gate.is_idle() { 0 } else { plan.snapshot.workers };
     Ok((Some(gate), vec![worker; workers]))
 }

@@ -296,6 +296,7 @@ fn session(node: Node<'_>, started: Started<Start<'_>>, memory: &mut Option<Chec
         transactional: scope.transactional,
         split: scope.split,
         transaction_timeout: TRANSACTION_TIMEOUT,
+        chunk_divisor: 1,
     };
     let committed = Committer::new(settings, &mut lane).run();
     if !node.is_dead() {

@@ -15,7 +15,7 @@ pub(super) use command::{Answered, Asked, Commands};
 pub(super) use gate::{Gate, GateSettings, Halves};
 pub(super) use progress::Progress;
 pub use progress::TableProgress;
-pub(super) use worker::{ROWS_FIRST, Worker, WorkerSettings};
+pub(super) use worker::{Worker, WorkerSettings};
 
 use std::sync::Arc;
 

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tokio::runtime::{Builder, Runtime};
 
-pub(in crate::pipeline) use self::size::ROWS_FIRST;
-use self::size::{CHUNK_TIME, ChunkSize};
+use self::size::{CHUNK_TIME, ChunkSize, ROWS_FIRST};
 use super::{Ask, ChunkRows, Next};
 use crate::connector::Plan;
 use crate::error::{At, Disposition, Error, Kind, Result};
@@ -47,8 +46,8 @@ pub(in crate::pipeline) struct WorkerSettings {
     pub(in crate::pipeline) asks: Sender<Ask>,
     /// Of the gate: whether it is still there.
     pub(in crate::pipeline) gate: Weak<()>,
-    /// Of its first chunk.
-    pub(in crate::pipeline) rows_first: u64,
+    /// By which its chunks are smaller.
+    pub(in crate::pipeline) chunk_divisor: u64,
 }
 
 /// One worker.
@@ -112,7 +111,8 @@ impl Worker {
             let chunk = match self.ask(Ask::Next) {
                 None => return Ok(()),
                 Some(Next::Read { chunk, beside }) => {
-                    self.bytes_max = if beside { CHUNK_BESIDE_BYTES } else { CHUNK_BYTES };
+                    self.bytes_max =
+                        (if beside { CHUNK_BESIDE_BYTES } else { CHUNK_BYTES }) / self.settings.chunk_divisor;
                     chunk
                 }
                 Some(Next::TakeX0(tables)) => {
@@ -250,7 +250,7 @@ impl Worker {
     fn look_at(&mut self, reader: &ChunkReader, published: &[PublishedTable], name: &TableName) -> Result<()> {
         let shape = self.block_on(shape(reader, published, &self.settings.plan, name))?;
         let (bytes, rows) = self.block_on(reader.extent(&shape.table))?;
-        let size = ChunkSize::first(self.settings.rows_first, bytes, rows);
+        let size = ChunkSize::first(ROWS_FIRST / self.settings.chunk_divisor, bytes, rows);
         self.sizes.entry(name.clone()).or_insert(size);
         self.shapes.insert(name.clone(), shape);
         Ok(())
@@ -419,7 +419,7 @@ impl Worker {
 
     fn rows_of_next(&self, table: &TableName) -> u64 {
         let limit = self.share(self.settings.plan.snapshot.bytes_per_second);
-        let bytes_max = limit.map_or(self.bytes_max, |limit| (limit / 10).clamp(64 << 10, self.bytes_max));
+        let bytes_max = limit.map_or(self.bytes_max, |limit| (limit / 10).max(64 << 10).min(self.bytes_max));
         let rows_per_second = self.share(self.settings.plan.snapshot.rows_per_second);
         self.sizes.get(table).map_or(ROWS_FIRST, |size| size.rows(bytes_max, rows_per_second))
     }

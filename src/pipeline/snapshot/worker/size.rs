@@ -6,7 +6,7 @@ use std::time::Duration;
 pub(super) const CHUNK_TIME: Duration = Duration::from_millis(50);
 /// Rows of the first chunk of a table; how few and how many there are ever by the time that they take. What comes with
 /// each chunk, however large, does not count: on a busy server chunks would get smaller and smaller, and more of them.
-pub(in crate::pipeline) const ROWS_FIRST: u64 = 4_000;
+pub(super) const ROWS_FIRST: u64 = 4_000;
 const ROWS_MIN: u64 = 1_000;
 const ROWS_MAX: u64 = 1_000_000;
 
