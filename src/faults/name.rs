@@ -73,6 +73,8 @@ names! {
         KeepaliveReceived = "keepalive-received",
         /// A Kafka transaction for a group is open.
         GroupBegun = "group-begun",
+        /// The same while the commit of the group before is not asked for yet.
+        GroupOverlaps = "group-overlaps",
         /// A unit's records were handed to the client.
         RecordsSent = "records-sent",
         /// A piece of a large transaction was handed to the client.

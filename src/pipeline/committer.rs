@@ -3,6 +3,11 @@
 //! While a commit is in flight, units gather in the channel; when it returns and anything waits, commit again. So an idle
 //! source has low latency and a busy one large groups, without an interval to tune. Nothing is confirmed that Kafka has
 //! not committed, and never is a commit asked for while a record is in flight.
+//!
+//! Where producers take turns, the next group is sent while the commit of the one before is under way: as soon as all its
+//! records are acknowledged, so that no two producers cross within a partition. Rows of a snapshot may cross, for no two
+//! chunks have a key in common: where both groups have nothing else, the next one waits for nothing. The checkpoint of a group
+//! is sent when the one before it is committed, and commits are strictly in order.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -56,13 +61,25 @@ pub(super) struct Committer<L> {
     /// A unit taken from the channel that did not fit the group.
     stashed: Option<Unit>,
     group: Group,
+    /// The group before it, which is whole and not committed.
+    closing: Option<Closing>,
     last_written: Instant,
+}
+
+/// A group that waits for its acknowledgements and its commit.
+struct Closing {
+    group: Group,
+    checkpoint: Checkpoint,
+    /// All its records are acknowledged.
+    is_delivered: bool,
 }
 
 /// What the open group holds, records or not.
 #[derive(Default)]
 struct Group {
     begun: bool,
+    /// When it was.
+    since: Option<Instant>,
     next_lsn: Option<Lsn>,
     partial: Option<Partial>,
     tally: Tally,
@@ -73,6 +90,10 @@ struct Group {
     read_of: Option<TableName>,
     /// Changes are in it, or may come while it is open.
     beside: bool,
+    /// It has other records than rows that were read.
+    is_mixed: bool,
+    /// Of its chunks, `UnitKind::Chunk::anew`.
+    anew: Option<u64>,
     progress: Vec<Entry>,
     pending: Option<Pending>,
     answers: Vec<Answered>,
@@ -89,14 +110,14 @@ enum Large {
 impl<L: Lane> Committer<L> {
     pub(super) fn new(settings: CommitterSettings, lane: L) -> Committer<L> {
         let last_written = lane.now();
-        Committer { settings, lane, stashed: None, group: Group::default(), last_written }
+        Committer { settings, lane, stashed: None, group: Group::default(), closing: None, last_written }
     }
 
     /// Runs until the channel closes, then commits what is whole. What is begun and cannot be committed is aborted, so that
     /// readers need not wait for the transaction's timeout.
     pub(super) fn run(mut self) -> Result<()> {
         let done = self.serve();
-        if self.group.begun && self.settings.transactional {
+        if (self.group.begun || self.closing.is_some()) && self.settings.transactional {
             // The transaction is lost either way: the next start fences and aborts it if this could not.
             let until = self.lane.now() + ABORT_WAIT;
             drop(self.lane.abort(until));
@@ -115,10 +136,9 @@ impl<L: Lane> Committer<L> {
                         Large::CutOff => return Ok(()),
                     },
                     UnitKind::Whole { .. } | UnitKind::Progress { .. } | UnitKind::Chunk { .. } => {
-                        let begun = self.lane.now();
                         match self.gather(unit) {
                             Err(_) if mutated(Mutation::GoOnAfterAbort) => self.give_up()?,
-                            gathered => gathered.map_err(|error| self.too_slow(error, begun))?,
+                            gathered => gathered.map_err(|error| self.too_slow(error))?,
                         }
                     }
                 },
@@ -135,10 +155,12 @@ impl<L: Lane> Committer<L> {
         self.lane.next(self.group.due(self.last_written))
     }
 
-    /// Takes `first` and all that waits behind it into one group, and commits it if there is reason to.
+    /// Takes `first` and all that waits behind it into one group, and commits it if there is reason to: later, where more
+    /// waits and the next group can be sent meanwhile.
     fn gather(&mut self, first: Unit) -> Result<()> {
         self.take(first)?;
         while self.group.bytes < self.group_bytes_max() {
+            self.finish_if_delivered()?;
             match self.lane.waiting() {
                 Some(unit) if matches!(unit.kind, UnitKind::Piece { .. }) => {
                     self.stashed = Some(unit);
@@ -149,7 +171,14 @@ impl<L: Lane> Committer<L> {
             }
         }
         let due = self.group.due(self.last_written).is_some_and(|due| due <= self.lane.now());
-        if self.group.begun || due { self.commit() } else { Ok(()) }
+        if self.group.begun || due {
+            self.close()?;
+        }
+        if self.stashed.is_none() && self.closing.is_some() && self.lane.may_overlap() {
+            self.stashed = self.lane.waiting();
+        }
+        let goes_on = self.stashed.as_ref().is_some_and(|unit| !matches!(unit.kind, UnitKind::Piece { .. }));
+        if goes_on && self.lane.may_overlap() { Ok(()) } else { self.finish() }
     }
 
     fn group_bytes_max(&self) -> usize {
@@ -163,6 +192,13 @@ impl<L: Lane> Committer<L> {
 
     fn take(&mut self, unit: Unit) -> Result<()> {
         match unit.kind {
+            UnitKind::Chunk { anew, .. } => {
+                self.group.is_mixed |= self.group.anew.is_some_and(|before| before != anew);
+                self.group.anew = Some(anew);
+            }
+            _ => self.group.is_mixed |= !unit.batch.is_empty(),
+        }
+        match unit.kind {
             UnitKind::Whole { next_lsn } => {
                 self.group.next_lsn = Some(next_lsn);
                 self.group.beside |= unit.oldest_us.is_some();
@@ -175,7 +211,7 @@ impl<L: Lane> Committer<L> {
                 self.group.next_lsn = end;
                 self.group.partial = end.is_none().then_some(Partial { commit_lsn, changes });
             }
-            UnitKind::Chunk { beside } => {
+            UnitKind::Chunk { beside, .. } => {
                 self.group.read_of = unit.read_of.or(self.group.read_of.take());
                 self.group.beside |= beside;
             }
@@ -198,6 +234,7 @@ impl<L: Lane> Committer<L> {
     /// The mistake of `Mutation::GoOnAfterAbort`.
     fn give_up(&mut self) -> Result<()> {
         drive(&mut self.lane, "abort", L::abort)?;
+        self.closing = None;
         let units = std::mem::take(&mut self.group).units_with_records;
         self.lane.count(&Tally::default(), 0, self.settings.checkpoint.next_lsn, units);
         Ok(())
@@ -207,6 +244,7 @@ impl<L: Lane> Committer<L> {
         if batch.is_empty() {
             return Ok(());
         }
+        self.make_way()?;
         self.begin()?;
         self.group.bytes += batch.bytes.len();
         let mut sent = 0;
@@ -216,20 +254,38 @@ impl<L: Lane> Committer<L> {
         })
     }
 
+    /// Records of this group may be sent from here on.
+    fn make_way(&mut self) -> Result<()> {
+        let Some(closing) = &mut self.closing else { return Ok(()) };
+        let may_cross = !closing.group.is_mixed && !self.group.is_mixed && closing.group.anew == self.group.anew;
+        if !closing.is_delivered && !may_cross {
+            drive(&mut self.lane, "wait for acknowledgements", L::wait_delivered)?;
+            closing.is_delivered = true;
+        }
+        Ok(())
+    }
+
     fn begin(&mut self) -> Result<()> {
         if self.settings.transactional && !self.group.begun {
             self.lane.begin()?;
             faults::pass(Failpoint::GroupBegun);
+            if self.closing.is_some() {
+                faults::pass(Failpoint::GroupOverlaps);
+            }
         }
-        self.group.begun = true;
+        if !self.group.begun {
+            self.group.begun = true;
+            self.group.since = Some(self.lane.now());
+        }
         Ok(())
     }
 
     /// Rows of a snapshot that could not be published in the time of a Kafka transaction are too many at once.
-    fn too_slow(&self, error: Error, begun: Instant) -> Error {
+    fn too_slow(&self, error: Error) -> Error {
         let limit = self.settings.transaction_timeout;
-        let Some(table) = &self.group.read_of else { return error };
-        if !outlasts(&error, self.lane.now() - begun, limit) {
+        let group = self.closing.as_ref().map_or(&self.group, |closing| &closing.group);
+        let (Some(table), Some(since)) = (&group.read_of, group.since) else { return error };
+        if !outlasts(&error, self.lane.now() - since, limit) {
             return error;
         }
         let limit = limit.as_millis();
@@ -271,6 +327,13 @@ impl<L: Lane> Committer<L> {
 
     /// Writes the checkpoint behind the group's records, commits both, and confirms.
     fn commit(&mut self) -> Result<()> {
+        self.close()?;
+        self.finish()
+    }
+
+    /// Writes the checkpoint behind the group's records, once the group before it is committed.
+    fn close(&mut self) -> Result<()> {
+        self.finish()?;
         if self.group.next_lsn.is_none() && self.group.partial.is_none() && self.group.progress.is_empty() {
             return Ok(());
         }
@@ -300,17 +363,37 @@ impl<L: Lane> Committer<L> {
         if mutated(Mutation::ConfirmBeforeCommit) {
             lane.confirm(checkpoint.next_lsn);
         }
-        drive(lane, "wait for acknowledgements", L::wait_delivered)?;
+        lane.close();
+        self.closing = Some(Closing { group: std::mem::take(&mut self.group), checkpoint, is_delivered: false });
+        Ok(())
+    }
+
+    fn finish_if_delivered(&mut self) -> Result<()> {
+        let Some(closing) = &self.closing else { return Ok(()) };
+        if closing.is_delivered || self.lane.wait_delivered(self.lane.now())? == Progress::Done {
+            return self.finish();
+        }
+        Ok(())
+    }
+
+    /// Commits the group that is closed, if there is one, and confirms.
+    fn finish(&mut self) -> Result<()> {
+        let Some(closing) = &self.closing else { return Ok(()) };
+        let lane = &mut self.lane;
+        if !closing.is_delivered {
+            drive(lane, "wait for acknowledgements", L::wait_delivered)?;
+        }
         if self.settings.transactional {
             drive(lane, "commit", L::commit)?;
         }
         faults::pass(Failpoint::CommitAcknowledged);
-        self.committed(checkpoint);
+        if let Some(Closing { group, checkpoint, .. }) = self.closing.take() {
+            self.committed(group, checkpoint);
+        }
         Ok(())
     }
 
-    fn committed(&mut self, checkpoint: Checkpoint) {
-        let group = std::mem::take(&mut self.group);
+    fn committed(&mut self, group: Group, checkpoint: Checkpoint) {
         group.answers.into_iter().for_each(Answered::tell);
         self.lane.confirm(checkpoint.next_lsn);
         faults::pass(Failpoint::Confirmed);

@@ -25,19 +25,23 @@ pub(super) trait Lane {
     /// A unit that waits already.
     fn waiting(&mut self) -> Option<Unit>;
 
+    /// Whether a transaction may begin while the one before it, which is closed, is not committed.
+    fn may_overlap(&self) -> bool;
     /// Opens a Kafka transaction.
     fn begin(&mut self) -> Result<()>;
+    /// Nothing more goes into the open transaction.
+    fn close(&mut self);
     /// Hands over the batch's records from index `first` on; the index of the first that was not taken.
     fn send(&mut self, batch: &Batch, first: usize, until: Instant) -> Result<usize>;
     /// Hands over a record of a snapshot's progress.
     fn send_progress(&mut self, entry: &Entry, until: Instant) -> Result<Progress>;
     /// Hands over a checkpoint record.
     fn send_checkpoint(&mut self, value: &[u8], until: Instant) -> Result<Progress>;
-    /// Waits until all that was handed over is acknowledged.
+    /// Waits until all that was handed over for the oldest transaction is acknowledged.
     fn wait_delivered(&mut self, until: Instant) -> Result<Progress>;
-    /// Commits the open transaction.
+    /// Commits the oldest transaction.
     fn commit(&mut self, until: Instant) -> Result<Progress>;
-    /// Aborts the open transaction.
+    /// Aborts what is open.
     fn abort(&mut self, until: Instant) -> Result<Progress>;
     /// Records that are handed over and not acknowledged.
     fn in_flight(&self) -> u64;
@@ -102,9 +106,17 @@ impl Lane for KafkaLane {
         self.taken(waiting).ok()
     }
 
+    fn may_overlap(&self) -> bool {
+        self.turns.may_overlap()
+    }
+
     fn begin(&mut self) -> Result<()> {
         let taken = self.others.begun(self.turns.is_alone())?;
         self.turns.begin(taken).begin()
+    }
+
+    fn close(&mut self) {
+        self.turns.close();
     }
 
     fn send(&mut self, batch: &Batch, first: usize, until: Instant) -> Result<usize> {
@@ -128,11 +140,11 @@ impl Lane for KafkaLane {
     }
 
     fn wait_delivered(&mut self, until: Instant) -> Result<Progress> {
-        self.turns.current_mut().wait_delivered(until)
+        self.turns.oldest_mut().wait_delivered(until)
     }
 
     fn commit(&mut self, until: Instant) -> Result<Progress> {
-        let progress = self.turns.current_mut().commit(until)?;
+        let progress = self.turns.oldest_mut().commit(until)?;
         if progress == Progress::Done {
             self.others.committed();
             if self.turns.committed() {
@@ -143,15 +155,26 @@ impl Lane for KafkaLane {
     }
 
     fn abort(&mut self, until: Instant) -> Result<Progress> {
-        self.turns.current_mut().abort(until)
+        if self.turns.overlaps() {
+            if self.turns.oldest_mut().abort(until)? == Progress::Pending {
+                return Ok(Progress::Pending);
+            }
+            self.turns.aborted();
+        }
+        let progress = self.turns.oldest_mut().abort(until)?;
+        if progress == Progress::Done {
+            self.turns.aborted();
+        }
+        Ok(progress)
     }
 
     fn in_flight(&self) -> u64 {
-        self.turns.current().in_flight()
+        let before = if self.turns.overlaps() { self.turns.oldest().in_flight() } else { 0 };
+        before + self.turns.current().in_flight()
     }
 
     fn pending_error(&self, doing: &str) -> Error {
-        self.turns.current().pending_error(doing)
+        self.turns.oldest().pending_error(doing)
     }
 
     fn confirm(&mut self, next_lsn: Lsn) {

@@ -57,6 +57,8 @@ pub(super) enum UnitKind {
     Chunk {
         /// Changes come too: few rows are to be before them.
         beside: bool,
+        /// How often reading a table has begun anew in this session. Chunks between which it has not have no key in common.
+        anew: u64,
     },
     /// No records: everything before `next_lsn` was received, and is on Kafka once the units before this one are.
     Progress {

@@ -108,6 +108,7 @@ fn courses(point: Failpoint) -> &'static [(Course, u32)] {
         Failpoint::CommitAcknowledged | Failpoint::Confirmed => &[(Work, 1), (Work, 3), (Busy, 60)],
         Failpoint::OtherTaken => &[(Busy, 1), (Busy, 2)],
         Failpoint::TurnsBegun => &[(Busy, 1)],
+        Failpoint::GroupOverlaps => &[(Busy, 1), (Busy, 20)],
         Failpoint::StatusSent => &[(Work, 1)],
         Failpoint::DrainBegun | Failpoint::DrainCommitted | Failpoint::StreamLeft => &[(Drain, 1)],
         Failpoint::Aborted => &[(Refusal, 1)],
@@ -143,7 +144,8 @@ fn commit_delays(course: Course) -> Vec<Deed> {
 /// records have theirs in both modes.
 fn exists(point: Failpoint, course: Course, delivery: Delivery) -> bool {
     let transactional = match point {
-        Failpoint::GroupBegun | Failpoint::Aborted | Failpoint::OtherTaken | Failpoint::TurnsBegun => true,
+        Failpoint::GroupBegun | Failpoint::GroupOverlaps | Failpoint::Aborted => true,
+        Failpoint::OtherTaken | Failpoint::TurnsBegun => true,
         Failpoint::CommitSent => is_at_work(course),
         // What is judged here is that nothing comes twice.
         _ => is_reading(course),

@@ -115,9 +115,12 @@ impl Assembler {
             gate.set_beside(beside);
             gate.serve();
         }
-        if self.gating.gate.as_mut().is_some_and(Gate::hurries) {
-            let none = Tally::new(self.done.events.len());
-            self.leave(Unit::new(UnitKind::Chunk { beside }, Batch::default(), none, None), sink)?;
+        if let Some(gate) = &mut self.gating.gate
+            && gate.hurries()
+        {
+            let (kind, none) =
+                (UnitKind::Chunk { beside, anew: gate.begun_anew() }, Tally::new(self.done.events.len()));
+            self.leave(Unit::new(kind, Batch::default(), none, None), sink)?;
         }
         if self.gating.gate.as_ref().is_some_and(Gate::is_over) {
             self.gating = Gating::default();
@@ -214,12 +217,14 @@ impl Assembler {
             self.gating.reads += 1;
             count += 1;
         }
+        let mut anew = 0;
         if let Some(gate) = &mut self.gating.gate {
             gate.publish(range, count)?;
+            anew = gate.begun_anew();
         }
         self.gating.room = batch.room_for_another();
         self.gating.published = Some(Instant::now());
-        let kind = UnitKind::Chunk { beside: !self.is_quiet() };
+        let kind = UnitKind::Chunk { beside: !self.is_quiet(), anew };
         self.leave(Unit { read_of: Some(table), ..Unit::new(kind, batch, tally, None) }, sink)?;
         faults::pass(Failpoint::ChunkLeft);
         Ok(())

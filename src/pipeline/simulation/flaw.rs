@@ -17,6 +17,12 @@ pub(super) enum Flaw {
     LeavesTheOtherIdUnfenced,
     /// The other id is used as soon as it is taken.
     UsesTheOtherUnproven,
+    /// The takeover record is written before the other id is taken over.
+    ClaimsBeforeTheOther,
+    /// A group is sent while records of the one before, which another producer has, are not acknowledged.
+    SendsBeforeAcknowledged,
+    /// A group that fails is aborted, the one behind it is not.
+    SparesTheLater,
     /// The checkpoint has a transaction of its own, behind that of the records.
     CheckpointApart,
     /// The commit does not wait for the deliveries.
@@ -49,6 +55,9 @@ impl Flaw {
         (Flaw::LeavesDataIdUnfenced, "leaves the data id unfenced"),
         (Flaw::LeavesTheOtherIdUnfenced, "leaves the other data id unfenced"),
         (Flaw::UsesTheOtherUnproven, "uses the other data id unproven"),
+        (Flaw::ClaimsBeforeTheOther, "writes the takeover record before it takes the other id"),
+        (Flaw::SendsBeforeAcknowledged, "sends a group before the last one is acknowledged"),
+        (Flaw::SparesTheLater, "aborts a group and spares the one behind it"),
         (Flaw::CheckpointApart, "checkpoint in a transaction of its own"),
         (Flaw::CommitsUndelivered, "commits with a delivery outstanding"),
         (Flaw::WritesNoIntent, "writes no intent"),

@@ -199,7 +199,7 @@ impl<'a> World for Start<'a> {
             self.node.take_over(DATA, until)?
         };
         self.producers.push(data);
-        if self.flaw() != Some(Flaw::LeavesTheOtherIdUnfenced) {
+        if !matches!(self.flaw(), Some(Flaw::LeavesTheOtherIdUnfenced | Flaw::ClaimsBeforeTheOther)) {
             self.fence_other(until)?;
         }
         Ok(Fenced { control, data })
@@ -224,7 +224,8 @@ impl<'a> World for Start<'a> {
         let records = records
             .iter()
             .map(|(key, value)| Record::State { key: (*key).into(), value: value.map(|value| value.into()) });
-        self.node.commit_records(fenced.control, records, until)
+        self.node.commit_records(fenced.control, records, until)?;
+        if self.flaw() == Some(Flaw::ClaimsBeforeTheOther) { self.fence_other(until) } else { Ok(()) }
     }
 
     fn base(&mut self, facts: &SourceFacts, _: Option<&Checkpoint>) -> Result<Checkpoint> {

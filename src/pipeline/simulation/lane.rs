@@ -49,6 +49,21 @@ impl SimulatedLane<'_> {
         *self.turns.current()
     }
 
+    fn oldest(&self) -> usize {
+        *self.turns.oldest()
+    }
+
+    fn abort_oldest(&mut self, until: Instant) -> Result<Progress> {
+        if !self.node.is_dead() {
+            self.node.world().kafka.purge(self.oldest());
+        }
+        let progress = self.node.end_transaction(self.oldest(), false, until)?;
+        if progress == Progress::Done {
+            self.turns.aborted();
+        }
+        Ok(progress)
+    }
+
     /// Takes one buffer, as `session::assemble` does.
     fn assemble(&mut self) {
         let buffer = self.node.world().postgres.connections[self.connection].inbox.pop_front();
@@ -150,6 +165,14 @@ impl Lane for &mut SimulatedLane<'_> {
         Ok(())
     }
 
+    fn may_overlap(&self) -> bool {
+        self.turns.may_overlap()
+    }
+
+    fn close(&mut self) {
+        self.turns.close();
+    }
+
     fn send(&mut self, batch: &Batch, _: usize, _: Instant) -> Result<usize> {
         let mut world = self.node.step("send records")?;
         if world.kafka.producers[self.producer()].failed {
@@ -191,14 +214,25 @@ impl Lane for &mut SimulatedLane<'_> {
     }
 
     fn wait_delivered(&mut self, until: Instant) -> Result<Progress> {
-        if self.flaw == Some(Flaw::CommitsUndelivered) {
-            return Ok(Progress::Done);
+        match self.flaw {
+            Some(Flaw::CommitsUndelivered) => Ok(Progress::Done),
+            Some(Flaw::SendsBeforeAcknowledged) if self.turns.may_overlap() => Ok(Progress::Done),
+            Some(Flaw::SparesTheLater) => Ok(self.node.wait_delivered(self.oldest(), until).unwrap_or(Progress::Done)),
+            _ => self.node.wait_delivered(self.oldest(), until),
         }
-        self.node.wait_delivered(self.producer(), until)
     }
 
     fn commit(&mut self, until: Instant) -> Result<Progress> {
-        let progress = self.node.end_transaction(self.producer(), true, until)?;
+        if self.flaw == Some(Flaw::SendsBeforeAcknowledged)
+            && self.node.wait_delivered(self.oldest(), until)? == Progress::Pending
+        {
+            return Ok(Progress::Pending);
+        }
+        let refused = self.node.world().kafka.producers[self.oldest()].failed;
+        if self.flaw == Some(Flaw::SparesTheLater) && refused && self.turns.overlaps() {
+            return self.abort_oldest(until);
+        }
+        let progress = self.node.end_transaction(self.oldest(), true, until)?;
         if progress == Progress::Done {
             self.turns.committed();
         }
@@ -206,16 +240,21 @@ impl Lane for &mut SimulatedLane<'_> {
     }
 
     fn abort(&mut self, until: Instant) -> Result<Progress> {
-        if !self.node.is_dead() {
-            self.node.world().kafka.purge(self.producer());
+        while self.turns.overlaps() {
+            if self.abort_oldest(until)? == Progress::Pending {
+                return Ok(Progress::Pending);
+            }
         }
-        self.node.end_transaction(self.producer(), false, until)
+        self.abort_oldest(until)
     }
 
     fn in_flight(&self) -> u64 {
         let world = self.node.cell.borrow();
-        let producer = &world.kafka.producers[self.producer()];
-        producer.sent.saturating_sub(producer.done)
+        let of = |producer: usize| {
+            let producer = &world.kafka.producers[producer];
+            producer.sent.saturating_sub(producer.done)
+        };
+        of(self.oldest()) + if self.turns.overlaps() { of(self.producer()) } else { 0 }
     }
 
     fn pending_error(&self, doing: &str) -> Error {

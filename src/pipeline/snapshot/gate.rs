@@ -120,6 +120,7 @@ pub(in crate::pipeline) struct Gate {
     waiting: Vec<Sender<Next>>,
     paused_until: Option<Instant>,
     pruned: Instant,
+    begun_anew: u64,
     alive: Arc<()>,
 }
 
@@ -151,6 +152,7 @@ impl Gate {
             waiting: Vec::new(),
             paused_until: None,
             pruned: Instant::now(),
+            begun_anew: 0,
             alive: Arc::new(()),
         };
         gate.follow(&settings.plan, settings.now_us)?;
@@ -193,6 +195,11 @@ impl Gate {
     /// Until when the stream pauses.
     pub(in crate::pipeline) fn paused_until(&self) -> Option<Instant> {
         self.paused_until.filter(|until| *until > Instant::now())
+    }
+
+    /// How often reading a table has begun anew.
+    pub(in crate::pipeline) fn begun_anew(&self) -> u64 {
+        self.begun_anew
     }
 
     /// What a unit takes along that leaves now.

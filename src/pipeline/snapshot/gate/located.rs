@@ -79,6 +79,7 @@ impl Gate {
 
     /// The table begins anew, under this number.
     pub(super) fn begin_anew(&mut self, number: usize) -> Result<usize> {
+        self.begun_anew += 1;
         let (anew, entries) = self.core.restart_table(number)?;
         self.progress.extend(entries);
         let of_table = self.gated.iter_mut().flatten().filter(|gated| gated.number == number);
