@@ -8,7 +8,7 @@ use super::kafka::PARTITIONS;
 
 const SOON: Duration = Duration::from_secs(1);
 /// Until everybody else waits.
-const MOMENT: Duration = Duration::from_millis(1);
+pub(super) const MOMENT: Duration = Duration::from_millis(1);
 /// A good part of what a transaction may last.
 const SLOW: Duration = Duration::from_secs(4);
 /// Longer than a transaction or a silent replication connection lives.
@@ -79,6 +79,8 @@ pub(super) enum Deviation {
     KafkaAway(Duration),
     /// The broker refuses the records.
     Refuse,
+    /// The records wait a moment, and those that another producer sends meanwhile come first.
+    Overtake,
     /// Only the beginning of a transaction is sent.
     Cut,
     /// The server asks for a reply.
@@ -100,10 +102,12 @@ const IS_SLOW: (&str, Deviation) = ("is slow", Deviation::Stall(SLOW));
 const STALLS: (&str, Deviation) = ("stalls", Deviation::Stall(LONG));
 const AWAY: (&str, Deviation) = ("kafka is away", Deviation::KafkaAway(OUTAGE));
 
+const OVERTAKEN: (&str, Deviation) = ("is overtaken by another producer's", Deviation::Overtake);
+
 const HELD: Menu = &[WAITS, IS_SLOW, STALLS];
 const LATE: Menu = &[STALLS];
 const WRITE: Menu = &[WAITS];
-const APPEND: Menu = &[WAITS, IS_SLOW, STALLS, ("is refused", Deviation::Refuse), AWAY];
+const APPEND: Menu = &[WAITS, IS_SLOW, STALLS, ("is refused", Deviation::Refuse), AWAY, OVERTAKEN];
 const SEND: Menu = &[
     WAITS,
     IS_SLOW,

@@ -21,6 +21,8 @@ pub(super) struct Scope {
     pub(super) together: bool,
     pub(super) transactional: bool,
     pub(super) split: bool,
+    /// The source commits all but the last at once.
+    pub(super) burst: bool,
     /// A mistake in the protocol.
     pub(super) flaw: Option<Flaw>,
 }

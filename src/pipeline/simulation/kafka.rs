@@ -92,6 +92,8 @@ pub(super) struct Kafka {
     pub(super) transactions: Vec<Transaction>,
     ids: [Id; IDS],
     pub(super) producers: Vec<Producer>,
+    /// Of the producers that wait for a partition the last one goes first next time.
+    pub(super) reversed: [bool; PARTITIONS],
 }
 
 impl Kafka {
@@ -204,10 +206,14 @@ impl Kafka {
 
     /// The producer whose records are next in a partition. One whose last transaction is not marked everywhere waits.
     pub(super) fn sender(&self, partition: usize) -> Option<usize> {
-        self.producers.iter().position(|producer| {
+        let sends = |producer: &Producer| {
             let waits = producer.identity.is_some_and(|(id, _)| self.marking(id));
             !producer.queues[partition].is_empty() && !waits && !producer.failed
-        })
+        };
+        match self.reversed[partition] {
+            true => self.producers.iter().rposition(sends),
+            false => self.producers.iter().position(sends),
+        }
     }
 
     /// A partition's leader takes what a producer has for it; false: the producer is fenced.
@@ -220,6 +226,7 @@ impl Kafka {
             Some((id, _)) => Some(self.open(id, partition, now)),
             None => None,
         };
+        self.reversed[partition] = false;
         let records = std::mem::take(&mut self.producers[sender].queues[partition]);
         self.producers[sender].unacknowledged += records.len() as u64;
         let entries = records.into_iter().map(|record| Entry { record, transaction, producer: sender });

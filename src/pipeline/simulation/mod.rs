@@ -56,13 +56,24 @@ const MIXED: &[(Item, bool)] = &[
     (ONE, false),
     (ONE, true),
 ];
+/// Enough for groups that overlap.
+const MANY: &[(Item, bool)] =
+    &[(ONE, true), (TWO, false), (ONE, false), (TWO, false), (ONE, false), (TWO, false), (ONE, false), (ONE, true)];
 const SHORT: &[(Item, bool)] = &[(TWO, true), (ONE, false), (ONE, true)];
 
-const SOLO: Scope =
-    Scope { workload: MIXED, instances: 1, together: false, transactional: true, split: false, flaw: None };
+const SOLO: Scope = Scope {
+    workload: MIXED,
+    instances: 1,
+    together: false,
+    transactional: true,
+    split: false,
+    burst: false,
+    flaw: None,
+};
 const PAIR: Scope = Scope { workload: SHORT, instances: 2, ..SOLO };
 const TWINS: Scope = Scope { together: true, ..PAIR };
 const SPLIT: Scope = Scope { workload: MIXED, split: true, ..PAIR };
+const BUSY: Scope = Scope { workload: MANY, burst: true, ..PAIR };
 const LONG: Scope = Scope { workload: MIXED, ..TWINS };
 const FAST: Scope = Scope { transactional: false, ..SOLO };
 const RIVALS: Scope = Scope { transactional: false, ..PAIR };
@@ -73,6 +84,7 @@ const SCOPES: &[(&str, Scope)] = &[
     ("pair", PAIR),
     ("twins", TWINS),
     ("long", LONG),
+    ("busy", BUSY),
     ("split", SPLIT),
     ("fast", FAST),
     ("rivals", RIVALS),

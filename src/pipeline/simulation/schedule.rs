@@ -8,7 +8,7 @@ use std::time::Duration;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult};
 
-use super::actor::{ACTORS, Actor, Deviation};
+use super::actor::{ACTORS, Actor, Deviation, MOMENT};
 use super::check::Oracle;
 use super::choice::{Choices, List, Named};
 use super::cluster::{Cluster, On, Scope};
@@ -182,11 +182,16 @@ impl Run {
                 cluster.postgres.send(connection, cut, ask);
             }
             Actor::Write => {
-                let (item, gap) = cluster.scope.workload[self.written];
-                self.written += 1;
-                cluster.postgres.write(item, gap);
-                let record = cluster.postgres.wal.last().copied();
-                cluster.say(|| format!("postgres: {record:?}"));
+                // Behind the first one, with which the other producer proves itself, all but the last, which is made when all is
+                // quiet.
+                let rest = cluster.scope.workload.len() - 1 - self.written;
+                for _ in 0..if cluster.scope.burst && self.written > 0 { rest.max(1) } else { 1 } {
+                    let (item, gap) = cluster.scope.workload[self.written];
+                    self.written += 1;
+                    cluster.postgres.write(item, gap);
+                    let record = cluster.postgres.wal.last().copied();
+                    cluster.say(|| format!("postgres: {record:?}"));
+                }
             }
             Actor::TimeOut => {
                 let Some(transaction) = cluster.kafka.overdue(cluster.now) else { return };
@@ -266,11 +271,20 @@ impl Run {
                 let sender = cluster.kafka.sender(partition);
                 sender.into_iter().for_each(|sender| cluster.kafka.refuse(sender));
             }
+            (Deviation::Overtake, Actor::Append(partition)) => {
+                self.stalls[index] = now + MOMENT;
+                self.change().kafka.reversed[partition] = true;
+            }
             (Deviation::Cut, _) => self.act(actor, true, false),
             (Deviation::Ask, _) => self.act(actor, false, true),
             (Deviation::Promote { behind }, _) => self.change().postgres.promote(behind),
             (Deviation::PostgresCrash { far_back }, _) => self.change().postgres.crash(far_back),
-            (Deviation::Crash(_) | Deviation::Stop | Deviation::Disconnect | Deviation::Refuse, _) => unreachable!(),
+            (
+                Deviation::Crash(_) | Deviation::Stop | Deviation::Disconnect | Deviation::Refuse | Deviation::Overtake,
+                _,
+            ) => {
+                unreachable!()
+            }
         }
     }
 
