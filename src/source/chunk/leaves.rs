@@ -112,10 +112,24 @@ impl ChunkReader {
         })
     }
 
+    /// Begins a transaction in which the partitioned table is locked before any of its leaves. Who reads a leaf alone, or asks
+    /// for its constraint, has Postgres lock it first and then its parents: against the order of whoever detaches it.
+    pub async fn hold(&self, table: &ChunkTable) -> Result<()> {
+        let lock = format!("BEGIN; LOCK TABLE ONLY {} IN ACCESS SHARE MODE", quoted(&table.name));
+        let held = self.sql.run(&lock).await;
+        if held.is_err() {
+            self.end().await?;
+        }
+        held.map_err(|error| at(error, table))
+    }
+
     /// Whether the keys still lie where they did.
     pub async fn is_in_place(&self, table: &ChunkTable) -> Result<bool> {
         let Some(part) = &table.part else { return Ok(true) };
-        self.filenode(table, part).await.map(|filenode| filenode.is_some())
+        self.hold(table).await?;
+        let filenode = self.filenode(table, part).await;
+        self.end().await?;
+        filenode.map(|filenode| filenode.is_some())
     }
 
     /// The file of the leaf, or 0 for keys that may lie anywhere; None: they are to be looked for anew.

@@ -10,7 +10,8 @@ use crate::snapshot::{Chunk, Offer, RangeId};
 use crate::source::{ChunkReader, ChunkTable};
 
 impl Worker {
-    /// What of the table is to be read for a chunk, after it was divided where it can be; Err: nothing yet.
+    /// What of the table is to be read for a chunk, after it was divided where it can be; Err: nothing yet. Where it is a
+    /// leaf, the transaction that holds its table is open from here on.
     pub(super) fn part(
         &mut self,
         reader: &ChunkReader,
@@ -27,13 +28,15 @@ impl Worker {
                 None => Ok(Ok(table)),
             };
         };
-        match self.block_on(table.part(reader.sql(), leaf))? {
-            Some(part) => Ok(Ok(part)),
-            None => {
-                drop(self.settings.asks.send(Ask::Anew(chunk.range)));
-                Ok(Err(Step::Later(Duration::ZERO)))
-            }
+        self.block_on(reader.hold(&table))?;
+        let part = self.block_on(table.part(reader.sql(), leaf));
+        if let Ok(Some(part)) = part {
+            return Ok(Ok(part));
         }
+        self.block_on(reader.end())?;
+        part?;
+        drop(self.settings.asks.send(Ask::Anew(chunk.range)));
+        Ok(Err(Step::Later(Duration::ZERO)))
     }
 
     /// Lists the leaves of a table; None: it is to be read as one.
