@@ -45,24 +45,40 @@ impl Identity {
         out.extend_from_slice(&self.rule);
     }
 
-    /// Appends the id of the record that this rule makes of a row that a snapshot has read: its version is named by the
-    /// key's columns as text and by `xmin`, so that the same version has the same id however often it is read.
+    /// Appends the id of the record that this rule makes of a row that a snapshot has read. `version` is what
+    /// `write_version` makes of the row, so the same version has the same id however often it is read.
     ///
-    /// `<source id>:<epoch>:<schema.table>:<key>:<xmin>:<contract path>`, the key's columns joined by `,`, which is
-    /// percent-encoded in them.
-    pub fn write_read<'k>(&self, key: impl Iterator<Item = &'k [u8]>, xmin: &[u8], out: &mut Vec<u8>) {
+    /// `<source id>:<epoch>:<schema.table>:<key>:<xmin>:<contract path>`
+    pub fn write_read(&self, version: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(&self.head);
         out.extend_from_slice(self.table.strip_prefix(b":").unwrap_or(&self.table));
-        for (number, part) in key.enumerate() {
-            if number > 0 {
-                out.push(b',');
-            }
-            encode(part, b":%,", out);
-        }
-        out.push(b':');
-        encode(xmin, b":%", out);
+        out.extend_from_slice(version);
         out.extend_from_slice(&self.rule);
     }
+}
+
+/// Appends what names a version of a row: the key's columns as text, joined by `,`, which is percent-encoded in them, and
+/// `xmin`. `write_part` appends the text of the column with this number, unencoded, to what it is given.
+///
+/// # Errors
+/// As `write_part`.
+pub fn write_version<E>(
+    columns: usize,
+    xmin: u32,
+    mut write_part: impl FnMut(usize, &mut Vec<u8>) -> Result<(), E>,
+    out: &mut Vec<u8>,
+) -> Result<(), E> {
+    for number in 0..columns {
+        if number > 0 {
+            out.push(b',');
+        }
+        let start = out.len();
+        write_part(number, out)?;
+        encode_from(start, b":%,", out);
+    }
+    out.push(b':');
+    write_decimal(xmin.into(), out);
+    Ok(())
 }
 
 /// Appends `EEEEEEEE-LLLLLLLLLLLLLLLL-NNNNNNNNNN-RRRRRRRRRR`: epoch, LSN, place in the transaction and reads before it
@@ -78,9 +94,23 @@ pub fn write_sequence(position: &Position, out: &mut Vec<u8>) {
     }
 }
 
+/// Encodes what stands from `start` on.
+fn encode_from(start: usize, reserved: &[u8], out: &mut Vec<u8>) {
+    let part = out.get(start..).unwrap_or_default();
+    if part.iter().any(|byte| !stands(*byte, reserved)) {
+        let part = part.to_vec();
+        out.truncate(start);
+        encode(&part, reserved, out);
+    }
+}
+
+fn stands(byte: u8, reserved: &[u8]) -> bool {
+    (0x21..=0x7E).contains(&byte) && !reserved.contains(&byte)
+}
+
 fn encode(part: &[u8], reserved: &[u8], out: &mut Vec<u8>) {
     for &byte in part {
-        if (0x21..=0x7E).contains(&byte) && !reserved.contains(&byte) {
+        if stands(byte, reserved) {
             out.push(byte);
         } else {
             out.push(b'%');

@@ -23,7 +23,7 @@ mod supply;
 mod temporal;
 
 pub use columns::{read_columns, rule_columns, unknown_columns};
-pub use identity::{Identity, write_sequence};
+pub use identity::{Identity, write_sequence, write_version};
 pub use rules::{Filter, Outcome, Routed, TableRules, Yields};
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::encode::{Capture, Meta};
 use crate::error::{At, Result};
 use crate::faults::{Mutation, mutated};
 use crate::map::{Filter, Identity, Outcome, Yields, write_sequence};
-use crate::model::{Batch, Change, Datum, Lsn, Operation, PG_EPOCH_UNIX_MICROS, Position, Record, Row};
+use crate::model::{Batch, Change, Lsn, Operation, PG_EPOCH_UNIX_MICROS, Position, Record};
 use crate::publish::partition;
 
 /// Where the change that is being emitted stands.
@@ -28,22 +28,15 @@ pub(super) struct Place<'a> {
 pub(super) enum Origin<'a> {
     /// A change of the stream: how many changes of the same table came before it in the transaction.
     Change { k: u64 },
-    /// A row that was read: its row, where in it the key's columns stand as text, and behind them xmin.
-    Read { row: Row<'a>, key: usize, capture: Capture },
+    /// A row that was read: its version, as `write_version` names it.
+    Read { version: &'a [u8], capture: Capture },
 }
 
 impl Origin<'_> {
     fn write_id(&self, identity: &Identity, lsn: Lsn, out: &mut Vec<u8>) {
         match *self {
             Origin::Change { k } => identity.write(lsn, k, out),
-            Origin::Read { row, key, .. } => {
-                let text = |index| match row.get(index) {
-                    Datum::Text(text) => text,
-                    _ => Default::default(),
-                };
-                let xmin = row.len().saturating_sub(1);
-                identity.write_read((key..xmin).map(text), text(xmin), out);
-            }
+            Origin::Read { version, .. } => identity.write_read(version, out),
         }
     }
 }

@@ -244,13 +244,7 @@ impl<'a> Attempt<'a> {
             },
             assembler,
             workers,
-            committer: CommitterSettings {
-                transactional: checkpoint.delivery == Delivery::ExactlyOnce,
-                split: plan.large_transactions == LargeTransactions::Split,
-                transaction_timeout: Duration::from_millis(kafka.transaction_timeout_ms.into()),
-                chunk_divisor: connector.chunk_divisor,
-                checkpoint,
-            },
+            committer: committing(connector, checkpoint),
             monitor: Monitor {
                 handle: handle.clone(),
                 source: settings,
@@ -265,6 +259,16 @@ impl<'a> Attempt<'a> {
             silenced: connector.silenced.clone(),
             commands: connector.commands.clone(),
         })
+    }
+}
+
+fn committing(connector: &Connector, checkpoint: Checkpoint) -> CommitterSettings {
+    CommitterSettings {
+        transactional: checkpoint.delivery == Delivery::ExactlyOnce,
+        split: connector.plan.large_transactions == LargeTransactions::Split,
+        transaction_timeout: Duration::from_millis(connector.process.kafka.transaction_timeout_ms.into()),
+        chunk_divisor: connector.chunk_divisor,
+        checkpoint,
     }
 }
 

@@ -20,7 +20,7 @@ use super::settings::SourceSettings;
 use super::sql::{Sql, column};
 use crate::error::{At, Error, Kind, Result};
 use crate::faults::{Mutation, mutated};
-use crate::model::{Lsn, ReplicaIdentity, SlotKind, TableName};
+use crate::model::{ColumnType, Lsn, ReplicaIdentity, SlotKind, TableName};
 
 /// A key as the server writes it: the text of each of its columns, in their order.
 pub type KeyText = Vec<String>;
@@ -69,8 +69,10 @@ struct KeyColumn {
     /// As `format_type` spells it.
     kind: String,
     type_oid: u32,
-    /// How the stream and a chunk write it.
+    /// How the stream writes it.
     slot: SlotKind,
+    /// A type of which chunks ask for the binary form: its text is made here, at less cost.
+    plain: Option<ColumnType>,
     /// `COLLATE ..` where it has one, since a value that is no column has not.
     collate: String,
 }
@@ -152,7 +154,7 @@ impl ChunkTable {
             if place > 0 {
                 let collate = column::<Option<String>>(row, 5)?.unwrap_or_default();
                 let (kind, type_oid) = (column(row, 1)?, column(row, 4)?);
-                key.push((place, KeyColumn { name, kind, type_oid, slot, collate }));
+                key.push((place, KeyColumn { name, kind, type_oid, slot, plain: plain(type_oid), collate }));
             }
         }
         key.sort_by_key(|(place, _)| *place);
@@ -183,10 +185,16 @@ impl ChunkTable {
         !self.key.is_empty()
     }
 
-    /// How each column of a chunk is written: the published ones, then the key's as text, then xmin as text.
+    /// How each column of a chunk is written: the published ones, then the key's, as text or as `key_types` says, then xmin.
     pub fn slots(&self) -> Vec<SlotKind> {
         let published = self.columns.iter().map(|column| column.slot);
-        published.chain(std::iter::repeat_n(SlotKind::Text, self.key.len() + 1)).collect()
+        let key = self.key.iter().map(|key| if key.plain.is_some() { SlotKind::Binary } else { SlotKind::Text });
+        published.chain(key).chain([SlotKind::Binary]).collect()
+    }
+
+    /// The types of those of the key's columns that come in binary form; None: as text.
+    pub fn key_types(&self) -> Vec<Option<ColumnType>> {
+        self.key.iter().map(|key| key.plain.clone()).collect()
     }
 
     /// The number of published columns, behind which the key begins.
@@ -257,7 +265,11 @@ impl ChunkTable {
 
     fn copy(&self, lower: Option<&KeyText>, upper: Option<&KeyText>, filter: Option<&str>) -> String {
         let columns = self.columns.iter().map(Column::expression);
-        let list: Vec<String> = columns.chain(self.key_texts()).chain(["xmin::text".to_owned()]).collect();
+        let key = self.key.iter().map(|key| match key.plain {
+            Some(_) => escape_identifier(&key.name),
+            None => format!("{}::text", escape_identifier(&key.name)),
+        });
+        let list: Vec<String> = columns.chain(key).chain(["xmin".to_owned()]).collect();
         let mut conditions = self.range(lower, upper);
         let filters = [self.filter.as_deref(), filter];
         conditions.extend(filters.into_iter().flatten().map(|filter| format!("({filter}\n)")));
@@ -268,6 +280,11 @@ impl ChunkTable {
             where_all(&conditions)
         )
     }
+}
+
+fn plain(type_oid: u32) -> Option<ColumnType> {
+    let kind = ColumnType::builtin(type_oid, -1);
+    kind.filter(|kind| matches!(kind, ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 | ColumnType::Uuid))
 }
 
 fn where_all(conditions: &[String]) -> String {

@@ -1,7 +1,8 @@
 //! Chunks of a table as the server reads them, for keys of any type and order.
 
 use walwright::decode::CopyRows;
-use walwright::model::{Datum, TableName};
+use walwright::encode::write_text;
+use walwright::model::{ColumnType, Datum, Row, TableName};
 use walwright::source::{ChunkReader, ChunkSnapshot, ChunkTable, KeyPart, KeyText, Keys, catalog};
 
 use crate::login::settings;
@@ -60,11 +61,7 @@ impl Chunks {
         let slots = self.table.slots();
         let (mut rows, mut keys) = (CopyRows::new(&bytes, &slots)?, Vec::new());
         while let Some(row) = rows.next_row()? {
-            let text = |index| match row.get(index) {
-                Datum::Text(text) => String::from_utf8_lossy(text).into_owned(),
-                other => format!("{other:?}"),
-            };
-            keys.push((self.table.key_begins()..row.len() - 1).map(text).collect());
+            keys.push(key_text(&self.table, row)?);
         }
         Ok(keys)
     }
@@ -86,14 +83,27 @@ impl Chunks {
                 _ => &[],
             };
             keys.push(columns.iter().map(|column| bytes(*column)));
-            let key = self.table.key_begins()..row.len() - 1;
-            texts.push(key.map(|index| String::from_utf8_lossy(bytes(index)).into_owned()).collect());
+            texts.push(key_text(&self.table, row)?);
         }
         let all = KeyPart { condition: None, bounds: bounds.iter().collect() };
         let places = self.runtime.block_on(self.table.locate(self.reader.sql(), &keys, &[all]))?;
         let places: Option<Vec<usize>> = places.into_iter().map(|place| Some(place?.1)).collect();
         Ok(places.ok_or("a key lies nowhere")?.into_iter().zip(texts).collect())
     }
+}
+
+/// The key of a row of a chunk.
+pub(super) fn key_text(table: &ChunkTable, row: Row<'_>) -> Result<KeyText> {
+    let part = |(number, kind): (usize, Option<ColumnType>)| {
+        let mut text = Vec::new();
+        match (row.get(table.key_begins() + number), kind) {
+            (Datum::Text(bytes), None) => text.extend_from_slice(bytes),
+            (Datum::Binary(bytes), Some(kind)) => write_text(&kind, bytes, &mut text)?,
+            (other, kind) => return Err(format!("{other:?} of {kind:?}").into()),
+        }
+        Ok(String::from_utf8(text)?)
+    };
+    table.key_types().into_iter().enumerate().map(part).collect()
 }
 
 /// Chunks are disjoint and whole, and a key lies where its row was read, whatever the key is.

@@ -7,7 +7,7 @@ use walwright::decode::CopyRows;
 use walwright::model::{Datum, Leaf};
 use walwright::source::{ChunkTable, KeyPart, Keys};
 
-use super::chunks::Chunks;
+use super::chunks::{Chunks, key_text};
 use super::initial::{caught_up, killed_while_read, same, shop, while_written};
 use crate::support::daemon::Daemon;
 use crate::support::scene::{Scene, WITHIN};
@@ -47,10 +47,7 @@ impl Chunks {
                 _ => &[],
             };
             keys.push((0..width).map(bytes));
-            let key = part.key_begins()..row.len() - 1;
-            texts.push(
-                key.map(|index| String::from_utf8_lossy(bytes(index)).into_owned()).collect::<Vec<_>>().join(","),
-            );
+            texts.push(key_text(part, row)?.join(","));
         }
         Ok((texts, keys))
     }

@@ -33,7 +33,13 @@ fn the_id_of_a_read_names_the_version_of_the_row() {
     let id = |key: &[&str]| {
         let mut out = Vec::new();
         let identity = Identity::new("s", 2, &TableName::new("public", "orders"), "oms/OrderPlaced/v1");
-        identity.write_read(key.iter().map(|part| part.as_bytes()), b"731", &mut out);
+        let mut version = Vec::new();
+        let part = |number: usize, out: &mut Vec<u8>| {
+            out.extend_from_slice(key[number].as_bytes());
+            Ok::<_, ()>(())
+        };
+        write_version(key.len(), 731, part, &mut version).unwrap();
+        identity.write_read(&version, &mut out);
         String::from_utf8(out).unwrap()
     };
     assert_eq!(id(&["17"]), "s:2:public.orders:17:731:oms/OrderPlaced/v1");

@@ -197,7 +197,7 @@ impl Assembler {
         let mut batch = std::mem::take(&mut self.gating.room);
         let mut tally = Tally::new(self.done.events.len());
         let mut rows = CopyRows::new(&read.rows.bytes, &read.rows.slots)?;
-        let (mut count, mut spelling) = (0, Vec::new());
+        let (mut count, mut spelling, mut version) = (0, Vec::new(), Vec::new());
         let capture = match read.variant {
             Variant::Initial => Capture::Snapshot,
             Variant::Backfill => Capture::Backfill,
@@ -208,7 +208,9 @@ impl Assembler {
             if read.leaves_out(row, &mut spelling) {
                 continue;
             }
-            let origin = Origin::Read { row, key: read.rows.key_begins, capture };
+            version.clear();
+            read.rows.write_version(row, &mut version)?;
+            let origin = Origin::Read { version: &version, capture };
             let position = Position { r: self.gating.reads, ..position };
             let place = Place { position, origin, time_us: read.rows.taken_us };
             let change = Change { operation: Operation::Read, old: None, new: Some(row) };

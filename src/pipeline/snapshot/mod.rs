@@ -21,8 +21,10 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use crate::error::Error;
-use crate::model::{Leaf, Lsn, Relation, SlotKind};
+use crate::encode::write_text;
+use crate::error::{Error, Kind, Result};
+use crate::map::write_version;
+use crate::model::{ColumnType, Datum, Leaf, Lsn, Relation, Row, SlotKind};
 use crate::snapshot::{Bound, Chunk, Offer, PgSnapshot, RangeId};
 
 /// What a worker asks of the gate, or tells it.
@@ -75,10 +77,33 @@ pub(super) struct ChunkRows {
     pub(super) bytes: Vec<u8>,
     /// How each column is written.
     pub(super) slots: Vec<SlotKind>,
-    /// The published columns, behind which the key's stand as text.
+    /// The published columns, behind which the key's stand, and xmin.
     pub(super) key_begins: usize,
+    /// Of the key's columns; None: it stands as text.
+    pub(super) key_types: Vec<Option<ColumnType>>,
     /// Where the key's columns stand among the published ones; None: not all of them are published, or there is no key.
     pub(super) key: Option<Vec<usize>>,
     /// When the snapshot was taken, microseconds since 2000-01-01.
     pub(super) taken_us: i64,
+}
+
+impl ChunkRows {
+    /// Appends what names the version of one of its rows.
+    pub(super) fn write_version(&self, row: Row<'_>, out: &mut Vec<u8>) -> Result<()> {
+        let xmin = match row.get(row.len().saturating_sub(1)) {
+            Datum::Binary(xmin) => xmin.try_into().map(u32::from_be_bytes).ok(),
+            _ => None,
+        };
+        let xmin = xmin.ok_or_else(|| Error::new(Kind::Protocol, "a row that was read has no xmin"))?;
+        let write_part =
+            |number: usize, out: &mut Vec<u8>| match (row.get(self.key_begins + number), &self.key_types[number]) {
+                (Datum::Binary(binary), Some(kind)) => write_text(kind, binary, out),
+                (Datum::Text(text), None) => {
+                    out.extend_from_slice(text);
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
+        write_version(self.key_types.len(), xmin, write_part, out)
+    }
 }

@@ -204,7 +204,11 @@ impl Worker {
         if table.has_key() {
             let upper = chunk.upper.as_ref().map(|bound| &bound.0);
             let rows = self.rows_of_next(&chunk.table);
-            let cut = match self.block_on(reader.boundary(&table, lower.as_ref(), upper, rows)) {
+            let cut = self.block_on(reader.boundary(&table, lower.as_ref(), upper, rows));
+            if chunk.leaf.is_some() {
+                self.block_on(reader.end())?;
+            }
+            let cut = match cut {
                 // The table has changed since it was looked at.
                 Err(_) if !is_fresh || !self.block_on(reader.is_in_place(&table))? => {
                     self.shapes.remove(&chunk.table);
@@ -296,7 +300,8 @@ impl Worker {
         let key = table.key_names().map(|name| relation.column(name)).collect::<Option<Vec<usize>>>();
         let key = key.filter(|columns| !columns.is_empty());
         let (relation, slots, key_begins) = (relation.clone(), table.slots(), table.key_begins());
-        Ok(Some((lsn, ChunkRows { relation, bytes, slots, key_begins, key, taken_us }, took)))
+        let rows = ChunkRows { relation, bytes, slots, key_begins, key_types: table.key_types(), key, taken_us };
+        Ok(Some((lsn, rows, took)))
     }
 
     /// A table without a key cannot be read in parts.
