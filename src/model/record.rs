@@ -25,7 +25,8 @@ pub struct Record {
     pub timestamp_ms: i64,
 }
 
-/// Encoded records of whole source transactions, or of a piece of a large one, in source order.
+/// Encoded records of whole source transactions, or of a piece of a large one, in source order; once they have been put
+/// together by partition, within each of these.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -56,6 +57,29 @@ impl Batch {
         self.records.is_empty()
     }
 
+    /// Puts the records of each partition together, in the order that they have. The client sends a request for each partition
+    /// for which it finds records: so it finds many for one, and not some for each.
+    pub fn group_by_partition(&mut self) {
+        let mut next: Vec<Vec<usize>> = Vec::new();
+        for record in &self.records {
+            *place_of(&mut next, record) += 1;
+        }
+        if next.iter().flatten().filter(|count| **count > 0).count() < 2 {
+            return;
+        }
+        let mut begins = 0;
+        for place in next.iter_mut().flatten() {
+            (*place, begins) = (begins, begins + *place);
+        }
+        let mut order = vec![0; self.records.len()];
+        for (index, record) in self.records.iter().enumerate() {
+            let place = place_of(&mut next, record);
+            order[*place] = index;
+            *place += 1;
+        }
+        self.records = order.into_iter().map(|index| self.records[index].clone()).collect();
+    }
+
     /// Takes the records from index `first` on out of this batch into a new one.
     pub fn split_off(&mut self, first: usize) -> Batch {
         let Some(start) = self.records.get(first) else { return Batch::default() };
@@ -78,9 +102,39 @@ impl Batch {
     }
 }
 
+/// By topic and partition.
+fn place_of<'p>(places: &'p mut Vec<Vec<usize>>, record: &Record) -> &'p mut usize {
+    if places.len() <= record.topic {
+        places.resize(record.topic + 1, Vec::new());
+    }
+    let (of_topic, partition) = (&mut places[record.topic], usize::try_from(record.partition).unwrap_or(0));
+    if of_topic.len() <= partition {
+        of_topic.resize(partition + 1, 0);
+    }
+    &mut of_topic[partition]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn records_of_a_partition_come_together_in_their_order() {
+        let mut batch = Batch::default();
+        let places = [(1, 2), (0, 1), (1, 0), (0, 1), (1, 2), (0, 0), (1, 2), (1, 0)];
+        for (number, (topic, partition)) in places.into_iter().enumerate() {
+            push(&mut batch, &number.to_string(), "id", Some("v"));
+            (batch.records[number].topic, batch.records[number].partition) = (topic, partition);
+        }
+        let mut before = batch.clone();
+        batch.group_by_partition();
+        let key = |record: &Record| String::from_utf8_lossy(&batch.bytes[record.key.clone()]).into_owned();
+        assert_eq!(batch.records.iter().map(key).collect::<String>(), "51327046");
+        assert_eq!((&batch.bytes, &batch.headers), (&before.bytes, &before.headers));
+        let mut one = before.split_off(7);
+        one.group_by_partition();
+        assert_eq!(one.records.len(), 1);
+    }
 
     fn push(batch: &mut Batch, key: &str, id: &str, value: Option<&str>) {
         let mut put = |text: &str| {

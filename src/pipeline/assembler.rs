@@ -270,6 +270,7 @@ impl Assembler {
 
     /// A unit leaves, with what there is to say of snapshots.
     fn leave(&mut self, mut unit: Unit, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
+        unit.batch.group_by_partition();
         let is_progress = matches!(unit.kind, UnitKind::Progress { .. });
         if let Some(gate) = self.gating.gate.as_mut().filter(|gate| !(is_progress && gate.is_note())) {
             let (progress, pending, answers) = gate.leave();
