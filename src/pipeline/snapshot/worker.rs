@@ -186,13 +186,8 @@ impl Worker {
         }
         let Some(Shape { table, .. }) = self.shapes.get(&chunk.table) else { return Ok(Step::Later(Duration::ZERO)) };
         let table = table.clone();
-        let identity = table.identity();
-        if chunk.identity.as_ref().is_some_and(|known| *known != identity) {
-            if !is_fresh {
-                self.shapes.remove(&chunk.table);
-                return Ok(Step::Later(Duration::ZERO));
-            }
-            drop(self.settings.asks.send(Ask::Identity { range: chunk.range, identity }));
+        if chunk.identity.as_ref().is_some_and(|known| *known != table.identity()) {
+            self.differs(&chunk, table.identity(), is_fresh);
             return Ok(Step::Later(Duration::ZERO));
         }
         let table = match self.part(reader, &chunk, table)? {
@@ -248,6 +243,15 @@ impl Worker {
             return Ok(Step::Over);
         }
         Ok(step)
+    }
+
+    /// The table's key is another one than that of the range: the table is looked at anew, or the gate is told.
+    fn differs(&mut self, chunk: &Chunk, identity: Vec<String>, is_fresh: bool) {
+        if is_fresh {
+            drop(self.settings.asks.send(Ask::Identity { range: chunk.range, identity }));
+        } else {
+            self.shapes.remove(&chunk.table);
+        }
     }
 
     /// What the table is, and about how wide its rows are.
