@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -42,6 +43,7 @@ struct Rules {
     garbled: Option<Garbled>,
     stall: Stall,
     cut: Option<Cut>,
+    strike: Option<Strike>,
     delay: Duration,
     slice: Option<usize>,
     bytes_per_second: Option<u32>,
@@ -68,6 +70,15 @@ struct Cut {
     after: usize,
     /// How many connections it will still come to.
     connections: usize,
+}
+
+/// An end that comes to whichever connection brings a byte.
+#[derive(Clone, Copy, Debug)]
+struct Strike {
+    side: Side,
+    /// Bytes of that side that still pass, on all connections together.
+    left: usize,
+    by_reset: bool,
 }
 
 impl Proxy {
@@ -104,6 +115,21 @@ impl Proxy {
     /// The next `connections` in which this side says more than `after` bytes end there, for both: so many bytes arrive.
     pub(crate) fn cut(&self, side: Side, after: usize, connections: usize) {
         self.way.rules().cut = Some(Cut { side, after, connections });
+    }
+
+    /// The connection that brings the last of this side's next `bytes` ends behind it, for both; `by_reset`: without a
+    /// good-bye, so that what is on its way may be lost too.
+    pub(crate) fn strike(&self, side: Side, bytes: usize, by_reset: bool) {
+        self.way.rules().strike = Some(Strike { side, left: bytes, by_reset });
+    }
+
+    /// Whether that has come; if not, it comes no more once it is called off.
+    pub(crate) fn has_struck(&self) -> bool {
+        self.way.rules().strike.is_none()
+    }
+
+    pub(crate) fn call_off(&self) {
+        self.way.rules().strike = None;
     }
 
     /// From now on these bytes of the server arrive as those, where they come in one piece.
@@ -172,7 +198,11 @@ fn connect(client: TcpStream, server: TcpStream, way: &Arc<Way>) -> Result<()> {
     };
     // Ends with the connection: whoever waits for it hears that the client has gone.
     let (alive, gone) = channel::<()>();
-    let line = |side, gone| Line { side, number, way: Arc::clone(way), passed: 0, stalled: false, gone };
+    let reset = Arc::new(AtomicBool::new(false));
+    let line = |side, gone| {
+        let (way, reset) = (Arc::clone(way), Arc::clone(&reset));
+        Line { side, number, way, passed: 0, stalled: false, gone, reset }
+    };
     let (mut there, mut back) = (line(Side::Client, None), line(Side::Server, Some(gone)));
     let (from_client, to_server) = (client.try_clone()?, server.try_clone()?);
     in_background(move || {
@@ -194,6 +224,8 @@ struct Line {
     stalled: bool,
     /// The server's line hears here that the client has gone.
     gone: Option<Receiver<()>>,
+    /// Both sides hear of the end by a reset.
+    reset: Arc<AtomicBool>,
 }
 
 impl Line {
@@ -203,7 +235,7 @@ impl Line {
         while let Ok(count @ 1..) = from.read(&mut buffer[..self.piece()]) {
             let bytes = &mut buffer[..count];
             self.wait(count);
-            let rest = self.before_cut(count);
+            let rest = self.before_cut(count).or_else(|| self.before_strike(count));
             self.passed += count;
             if self.side == Side::Server {
                 garble(bytes, self.way.rules().garbled);
@@ -213,7 +245,9 @@ impl Line {
             }
         }
         // The other direction's thread hears of it and ends too; out of a black hole comes no good-bye either.
-        if !self.swallows() {
+        if self.reset.load(Ordering::SeqCst) {
+            drop((reset(&from), reset(&to)));
+        } else if !self.swallows() {
             drop((from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)));
         }
     }
@@ -232,6 +266,20 @@ impl Line {
         let cut = rules.cut.as_mut().filter(|cut| cut.side == self.side && self.passed + count > cut.after)?;
         cut.connections = cut.connections.checked_sub(1)?;
         Some(cut.after.saturating_sub(self.passed))
+    }
+
+    /// The same where whoever brings the byte is struck.
+    fn before_strike(&self, count: usize) -> Option<usize> {
+        let mut rules = self.way.rules();
+        let strike = rules.strike.as_mut().filter(|strike| strike.side == self.side)?;
+        if strike.left > count {
+            strike.left -= count;
+            return None;
+        }
+        let Strike { left, by_reset, .. } = *strike;
+        rules.strike = None;
+        self.reset.store(by_reset, Ordering::SeqCst);
+        Some(left)
     }
 
     /// Until the next `count` bytes may pass.
@@ -269,6 +317,12 @@ fn garble(bytes: &mut [u8], garbled: Option<Garbled>) {
     while let Some(at) = bytes.windows(from.len()).position(|window| window == from) {
         bytes[at..at + to.len()].copy_from_slice(to);
     }
+}
+
+/// The other line's thread, which waits for bytes, hears of it; the peer gets a reset when the last of both lets go.
+fn reset(stream: &TcpStream) -> Result<()> {
+    rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO))?;
+    Ok(stream.shutdown(Shutdown::Read)?)
 }
 
 #[allow(clippy::disallowed_methods, reason = "a slow network is made of time")]
