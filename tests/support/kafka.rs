@@ -1,6 +1,6 @@
 //! A Kafka cluster of our own in KRaft mode, every node a broker and a controller.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -81,6 +81,15 @@ pub(crate) struct Front {
 struct Fronted {
     listens: SocketAddr,
     advertised: SocketAddr,
+    /// Bound from the beginning, so that nobody else gets the port meanwhile.
+    listener: TcpListener,
+}
+
+impl Fronted {
+    fn new(sandbox: &Sandbox) -> Result<Self> {
+        let listener = TcpListener::bind((sandbox.address(), 0))?;
+        Ok(Self { listens: sandbox.port()?, advertised: listener.local_addr()?, listener })
+    }
 }
 
 struct Node {
@@ -143,7 +152,7 @@ impl Kafka {
             return Err("the brokers have no listener left for a proxy: see Options::fronts".into());
         }
         let bootstrap: Vec<_> = fronts.iter().map(|front| front.advertised.to_string()).collect();
-        let proxies = fronts.iter().map(|front| Proxy::start(front.advertised, front.listens));
+        let proxies = fronts.iter().map(|front| Proxy::over(front.listener.try_clone()?, front.listens));
         Ok(Front { bootstrap: bootstrap.join(","), proxies: proxies.collect::<Result<_>>()? })
     }
 
@@ -274,9 +283,7 @@ impl Node {
             clients: sandbox.port()?,
             controllers: sandbox.port()?,
             others: options.listeners.iter().map(|(name, _)| Ok((*name, sandbox.port()?))).collect::<Result<_>>()?,
-            fronts: (0..options.fronts)
-                .map(|_| Ok(Fronted { listens: sandbox.port()?, advertised: sandbox.port()? }))
-                .collect::<Result<_>>()?,
+            fronts: (0..options.fronts).map(|_| Fronted::new(sandbox)).collect::<Result<_>>()?,
             log: sandbox.log(&name)?,
             folder,
             process: None,

@@ -84,7 +84,11 @@ struct Strike {
 impl Proxy {
     /// Answers at `from` with what the server at `to` says.
     pub(crate) fn start(from: SocketAddr, to: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind(from)?;
+        Self::over(TcpListener::bind(from)?, to)
+    }
+
+    /// The same behind a port that was taken before.
+    pub(crate) fn over(listener: TcpListener, to: SocketAddr) -> Result<Self> {
         let proxy = Self { address: listener.local_addr()?, way: Arc::default() };
         let way = Arc::clone(&proxy.way);
         in_background(move || {
