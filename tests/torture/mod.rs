@@ -99,8 +99,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let tortured = torture(&mut scene, &plan);
     let mut report = scene.end(seed, tortured)?;
     for (kills, number) in plan.snapshots.iter().zip(1..) {
-        let round = snapshot::play(&snapshot::Arguments::round(*kills), seed.wrapping_add(number));
-        report.ended(round.map(|round| report.read_snapshots(round.round())));
+        match snapshot::play(&snapshot::Arguments::round(*kills), seed.wrapping_add(number)) {
+            Ok(round) => report.read_snapshots(round.round()),
+            Err(fault) => report.ended(Err(fault)),
+        }
     }
     report.lasted(begun.elapsed());
     let report = if arguments.resume { report.added_to_the_last()? } else { report };
