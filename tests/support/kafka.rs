@@ -19,7 +19,7 @@ use super::proxy::Proxy;
 use super::sandbox::{Sandbox, random};
 use super::{Result, runtime};
 
-const START: Duration = Duration::from_secs(90);
+const START: Duration = Duration::from_secs(240);
 const STOP: Duration = Duration::from_secs(60);
 const REQUEST: Duration = Duration::from_secs(30);
 

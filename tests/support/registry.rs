@@ -11,7 +11,7 @@ use super::cache::JavaServers;
 use super::process::{Farewell, Process};
 use super::sandbox::Sandbox;
 
-const START: Duration = Duration::from_secs(90);
+const START: Duration = Duration::from_secs(240);
 
 pub(crate) struct Registry {
     jar: PathBuf,
