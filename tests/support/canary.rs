@@ -53,8 +53,8 @@ impl Listener {
     /// `admin` is where the daemon and each of its successors answer.
     pub(crate) fn start(admin: SocketAddr, paths: &[&str], search: Search) -> Result<Self> {
         let (stop, stopped) = channel();
-        let urls = paths.iter().map(|path| format!("http://{admin}{path}")).collect();
-        let listen = move || listen(&stopped, urls, search);
+        let urls: Vec<_> = paths.iter().map(|path| format!("http://{admin}{path}")).collect();
+        let listen = move || listen(&stopped, &urls, search);
         Ok(Self { stop, thread: Builder::new().name("canaries".to_owned()).spawn(listen)? })
     }
 
@@ -64,9 +64,9 @@ impl Listener {
     }
 }
 
-fn listen(stop: &Receiver<()>, urls: Vec<String>, mut search: Search) -> Search {
+fn listen(stop: &Receiver<()>, urls: &[String], mut search: Search) -> Search {
     while matches!(stop.recv_timeout(PERIOD), Err(RecvTimeoutError::Timeout)) {
-        for url in &urls {
+        for url in urls {
             // Nobody answers while no daemon runs.
             if let Ok(said) = get_any(url) {
                 search.look(url, &said);
