@@ -10,11 +10,12 @@ test: deps-test
 test-full: deps-test
 	@.ci/stages.sh full
 
-# Random kills. RESUME=1 adds the run to target/torture/report.json; DELIVERY=at_least_once.
+# Random kills, crashes and cuts, and a table of verdicts; without arguments what CI runs. RESUME=1 adds the run to
+# target/torture/report.json (with DELIVERY=at_least_once: report-at-least-once.json); SEED replays one.
 torture: deps
 	@deploy/drive.sh torture $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(POSTGRES_CYCLES),--postgres-cycles $(POSTGRES_CYCLES)) \
-		$(if $(BROKER_CYCLES),--broker-cycles $(BROKER_CYCLES)) \
+		$(if $(BROKER_CYCLES),--broker-cycles $(BROKER_CYCLES)) $(if $(CUTS),--cuts $(CUTS)) \
 		$(if $(DELIVERY),--delivery $(DELIVERY)) $(if $(RESUME),--resume)
 
 # Random kills while a table of ROWS rows is read and written to; RATE: rows that are changed per second.

@@ -38,8 +38,7 @@ stage docs 120 env RUSTDOCFLAGS='-D warnings' cargo doc --profile ci --no-deps -
 # Most of them wait for servers.
 stage integration 1100 cargo test --profile ci --features faults --test main -- --test-threads 3
 stage sweep 600 make sweep DELIVERY=exactly_once
-stage kill 720 make torture CYCLES=25 POSTGRES_CYCLES=3 BROKER_CYCLES=3
-stage snapshot-kill 150 make torture-snapshot ROWS=40000 KILLS=4
+stage torture 720 make torture
 stage demo 180 make demo SECONDS=30
 
 if [ "${1:-}" = full ]; then

@@ -31,7 +31,7 @@ pub(super) struct Monitor {
 
 impl Monitor {
     /// Looks once. A connection that is gone is no finding, the replication stream decides about the server's health; it is
-    /// opened anew at the next look.
+    /// opened anew at the next look. But how far the server is ahead is not known meanwhile, and no zero.
     pub(super) fn look(&mut self, stream: &Stream) -> Result<()> {
         let source = &self.source;
         let ask = async {
@@ -45,7 +45,10 @@ impl Monitor {
             Ok::<_, Error>((end, slot, publication))
         };
         let seen = self.handle.clone().block_on(async { timeout(PATIENCE, ask).await });
-        let Ok(Ok((end, slot, publication))) = seen else { return Ok(()) };
+        let Ok(Ok((end, slot, publication))) = seen else {
+            self.metrics.unknown();
+            return Ok(());
+        };
         // What was written before the last look and is not yet behind us is lag; what came since may be on its way.
         let behind = if self.inflight.is_idle() { stream.received_wal_end() } else { stream.confirmed() };
         self.metrics.lag_bytes(self.server_end.bytes_since(behind));

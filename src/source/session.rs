@@ -11,8 +11,8 @@ use super::settings::SourceSettings;
 use super::wire::{self, Wire};
 use crate::error::{Error, Kind, Result};
 
-/// Time for the handshake and for a command that has no reason to wait.
-pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for the handshake and for a command that has no reason to wait: operators are told within half a minute.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often a command that may wait for long asks whether it should.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// No honest server sends more than this before it knows who we are.

@@ -90,6 +90,28 @@ fn a_halted_connector_tells_of_its_lag() -> Result<()> {
     scene.watched()
 }
 
+/// What it commits meanwhile nobody can know: long before the silence is taken for the stream's end, it is no zero.
+#[test]
+fn a_server_that_does_not_answer_is_a_lag() -> Result<()> {
+    let scene = Scene::new("silentlag")?;
+    let proxy = scene.through_proxy()?;
+    let daemon = scene.open()?;
+    scene.insert(1, 1)?;
+    scene.read("orders", 1)?;
+    scene.wait_metric(&daemon, "walwright_lag_seconds", &[], |seconds| seconds == 0.0)?;
+    proxy.hold();
+    scene.insert(2, 2)?;
+    let told = scene.wait_metric(&daemon, "walwright_lag_seconds", &[], |seconds| seconds > 0.5);
+    let report = daemon.report(&scene.name).unwrap_or_default();
+    proxy.release();
+    told?;
+    assert_eq!(report["state"], "streaming", "{report}");
+    scene.read("orders", 2)?;
+    scene.wait_metric(&daemon, "walwright_lag_seconds", &[], |seconds| seconds == 0.0)?;
+    scene.finish(daemon)?;
+    scene.exactly(2)
+}
+
 fn sandbox() -> Result<Arc<Sandbox>> {
     Ok(Arc::new(Sandbox::new()?))
 }

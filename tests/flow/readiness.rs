@@ -8,6 +8,7 @@ use crate::support::Result;
 use crate::support::daemon::Daemon;
 use crate::support::kafka::{self, Kafka};
 use crate::support::postgres::{Options, Postgres, Stop};
+use crate::support::proxy::{Proxy, Side};
 use crate::support::scene::{Scene, WITHIN};
 use crate::support::sql::Sql;
 use crate::support::stack::Stack;
@@ -15,10 +16,13 @@ use crate::support::stack::Stack;
 /// What operators are promised.
 const RED_WITHIN: Duration = Duration::from_secs(30);
 
-/// The cause, once `/readyz` is red.
+/// The cause, once `/readyz` is red and names one.
 fn turns_red(scene: &Scene, daemon: &mut Daemon) -> Result<String> {
     let since = Instant::now();
-    let report = daemon.wait_report(&scene.name, RED_WITHIN, |report| report["ready"] == false)?;
+    let report = daemon.wait_report(&scene.name, RED_WITHIN, |report| {
+        assert!(report["ready"] == true || report["state"] == "starting" || report["cause"].is_string(), "{report}");
+        report["cause"].is_string()
+    })?;
     println!("red after {:.1} s: {}", since.elapsed().as_secs_f64(), report["cause"]);
     assert!(report["remedy"].as_str().is_some_and(|remedy| remedy.len() > 20), "{report}");
     Ok(scene.masked(report["cause"].as_str().unwrap_or_default()))
@@ -103,4 +107,111 @@ fn the_only_broker_is_gone() -> Result<()> {
     scene.read("orders", 2)?;
     scene.finish(daemon)?;
     scene.exactly(2)
+}
+
+/// The way is dead, whole or one way, to those who come anew as well, until `/readyz` is red; the cause.
+fn dead(scene: &Scene, daemon: &mut Daemon, proxy: &Proxy, sides: &[Side]) -> Result<String> {
+    sides.iter().for_each(|side| proxy.hold_from(*side));
+    // Something waits, so that a dead way to Kafka is missed.
+    scene.insert(2, 2)?;
+    let cause = turns_red(scene, daemon);
+    proxy.release();
+    cause
+}
+
+/// The same as [`turns_green`], where the second order was inserted during the stall.
+fn turns_green_with_both(scene: &Scene, mut daemon: Daemon) -> Result<()> {
+    daemon.wait_ready(WITHIN)?;
+    scene.read("orders", 2)?;
+    scene.finish(daemon)?;
+    scene.exactly(2)
+}
+
+#[test]
+fn nothing_that_postgres_says_arrives() -> Result<()> {
+    let scene = Scene::new("mutepostgres")?;
+    let proxy = scene.through_proxy()?;
+    let mut daemon = open(&scene)?;
+    let cause = dead(&scene, &mut daemon, &proxy, &[Side::Server])?;
+    assert!(cause.contains("the server has said nothing for 25."), "{cause}");
+    turns_green_with_both(&scene, daemon)
+}
+
+/// The server hears nothing and hangs up after its `wal_sender_timeout`.
+#[test]
+fn nothing_that_is_said_to_postgres_arrives() -> Result<()> {
+    let scene = Scene::new("deafpostgres")?;
+    let proxy = scene.through_proxy()?;
+    let mut daemon = open(&scene)?;
+    let cause = dead(&scene, &mut daemon, &proxy, &[Side::Client])?;
+    assert!(cause.starts_with("postgres-unreachable: "), "{cause}");
+    turns_green_with_both(&scene, daemon)
+}
+
+fn dead_way_to_kafka(name: &str, sides: &[Side]) -> Result<()> {
+    let scene = Scene::new(name)?;
+    let proxy = scene.through_front()?;
+    let mut daemon = open(&scene)?;
+    let cause = dead(&scene, &mut daemon, &proxy, sides)?;
+    assert_eq!(cause, "received changes wait for a commit on Kafka");
+    turns_green_with_both(&scene, daemon)
+}
+
+#[test]
+fn the_way_to_kafka_is_a_black_hole() -> Result<()> {
+    dead_way_to_kafka("blackkafka", &[Side::Client, Side::Server])
+}
+
+#[test]
+fn nothing_that_kafka_says_arrives() -> Result<()> {
+    dead_way_to_kafka("mutekafka", &[Side::Server])
+}
+
+#[test]
+fn nothing_that_is_said_to_kafka_arrives() -> Result<()> {
+    dead_way_to_kafka("deafkafka", &[Side::Client])
+}
+
+#[test]
+fn the_only_broker_is_frozen() -> Result<()> {
+    let stack = Stack::shared()?;
+    let kafka = Kafka::start(&stack.sandbox, &kafka::Options::default())?;
+    let scene = Scene::on("frozenkafka", &stack.postgres, &kafka, stack.registry.url())?;
+    let mut daemon = open(&scene)?;
+    kafka.signal(0, Signal::STOP)?;
+    scene.insert(2, 2)?;
+    let cause = turns_red(&scene, &mut daemon);
+    kafka.signal(0, Signal::CONT)?;
+    assert_eq!(cause?, "received changes wait for a commit on Kafka");
+    turns_green_with_both(&scene, daemon)
+}
+
+/// A daemon that is started again while the way is dead says why it does not start, and starts once the way is good.
+fn dead_at_the_start(scene: &Scene, proxy: &Proxy, kind: &str) -> Result<()> {
+    scene.finish(open(scene)?)?;
+    proxy.hold();
+    let mut daemon = scene.launch()?;
+    let cause = turns_red(scene, &mut daemon);
+    proxy.release();
+    let cause = cause?;
+    assert!(cause.starts_with(&format!("{kind}: ")), "{cause}");
+    turns_green(scene, daemon)
+}
+
+#[test]
+fn the_way_to_postgres_is_a_black_hole_at_the_start() -> Result<()> {
+    let scene = Scene::new("startpostgres")?;
+    dead_at_the_start(&scene, &scene.through_proxy()?, "postgres-unreachable")
+}
+
+#[test]
+fn the_way_to_kafka_is_a_black_hole_at_the_start() -> Result<()> {
+    let scene = Scene::new("startkafka")?;
+    dead_at_the_start(&scene, &scene.through_front()?, "kafka-unreachable")
+}
+
+#[test]
+fn the_way_to_the_registry_is_a_black_hole_at_the_start() -> Result<()> {
+    let scene = Scene::new("startregistry")?;
+    dead_at_the_start(&scene, &scene.through_registry_proxy()?, "registry-unreachable")
 }

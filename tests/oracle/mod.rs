@@ -1,5 +1,5 @@
-//! The judges must be able to say no: the oracle, the independent reader, the watchdogs of the slot, of the health and
-//! of the sessions.
+//! The judges must be able to say no: the oracle, the independent reader, the watchdogs of the slot, of the health, of
+//! the sessions and of the process, and who listens for canaries.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,14 @@ use serde_json::json;
 use walwright::model::Lsn;
 use walwright::publish::partition;
 
+use crate::support::canary::Search;
 use crate::support::health_watch::{self, Health, Judge, Sample};
+use crate::support::process_watch::{self, Life, ProcessWatch};
 use crate::support::session_watch::SessionWatch;
 use crate::support::slot_watch::{SlotWatch, Watched};
 use crate::support::sql::Sql;
 use crate::support::stack::{Scenario, Stack};
-use crate::support::{Result, oracle};
+use crate::support::{Result, oracle, poll};
 
 const WITHIN: Duration = Duration::from_secs(30);
 
@@ -252,5 +254,49 @@ fn the_watchdog_of_the_sessions_finds_long_transactions_and_locks() -> Result<()
     assert!(locking.locked > 0 && locking.locks.contains("RowShareLock on t"), "{locking:?}");
     sql.batch(&format!("DROP OWNED BY {role}"))?;
     drop(theirs);
+    Ok(())
+}
+
+#[test]
+fn a_canary_is_found_wherever_it_is_said() {
+    let mut search = Search::new(["s3cret-canary".to_owned(), "Ada Lovelace".to_owned()]);
+    search.look("log", "connector streams\nslot is held by pid 7");
+    assert_eq!((search.hits, search.bytes), (0, 39));
+    search.look("log", "cannot log in\nwith s3cret-canary\n{\"name\":\"Ada Lovelace\"}");
+    search.look("/metrics", "rows{name=\"Ada Lovelace\"} 1");
+    assert_eq!(search.hits, 3);
+    assert_eq!(search.found[0], "log: s3cret-canary in: with s3cret-canary");
+    assert_eq!(search.found[2], "/metrics: Ada Lovelace in: rows{name=\"Ada Lovelace\"} 1");
+}
+
+/// A daemon that was looked at once a second: what it held then.
+fn life(seconds: u32, held: impl Fn(f64) -> (f64, f64)) -> Life {
+    let samples = (0..=seconds).map(f64::from).map(|age_s| {
+        let (resident_bytes, descriptors) = held(age_s);
+        process_watch::Sample { age_s, resident_bytes, descriptors }
+    });
+    Life::of(&samples.collect::<Vec<_>>())
+}
+
+#[test]
+fn the_watchdog_of_the_process_tells_growth_from_a_beginning() {
+    let filling = life(1_000, |age| (64e6 + 1e6 * age.min(200.0), 80.0));
+    assert_eq!((filling.resident_bytes_per_hour, filling.descriptors_per_hour), (0.0, 0.0), "{filling:?}");
+    assert_eq!((filling.seconds, filling.samples, filling.resident_bytes_max), (1_000.0, 1_001, 264e6));
+    let leaking = life(1_000, |age| (64e6 + 1e3 * age, 80.0 + (age / 100.0).floor()));
+    assert!((leaking.resident_bytes_per_hour - 3.6e6).abs() < 1e3, "{leaking:?}");
+    assert!((leaking.descriptors_per_hour - 36.0).abs() < 2.0, "{leaking:?}");
+    assert_eq!(leaking.descriptors_last, 90.0);
+    assert_eq!(life(0, |_| (1.0, 1.0)).resident_bytes_per_hour, 0.0);
+}
+
+#[test]
+fn the_watchdog_of_the_process_looks_at_the_one_that_runs() -> Result<()> {
+    let watch = ProcessWatch::start()?;
+    watch.follow(std::process::id());
+    let begun = Instant::now();
+    poll(WITHIN, || Ok((begun.elapsed() > Duration::from_secs(4)).then_some(())))?;
+    let life = watch.finish()?;
+    assert!(life.samples > 1 && life.resident_bytes_last > 1e6 && life.descriptors_last > 3.0, "{life:?}");
     Ok(())
 }

@@ -17,10 +17,13 @@
 //! slot_watch            did the slot stay behind the checkpoint?
 //! session_watch         what do the daemon's sessions hold at the source?
 //! health_watch          did the daemon say so when it was behind, and stop only with a reason?
+//! process_watch         do the daemon's memory and file descriptors grow?
+//! canary                does the daemon say what it must keep to itself?
 //! ```
 #![allow(dead_code, reason = "each test target uses its own part")]
 
 pub(crate) mod cache;
+pub(crate) mod canary;
 pub(crate) mod certificates;
 pub(crate) mod daemon;
 pub(crate) mod event;
@@ -32,6 +35,7 @@ pub(crate) mod oms;
 pub(crate) mod oracle;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod process_watch;
 pub(crate) mod proxy;
 pub(crate) mod reaper;
 pub(crate) mod registry;

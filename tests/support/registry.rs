@@ -11,7 +11,7 @@ use super::cache::JavaServers;
 use super::process::{Farewell, Process};
 use super::sandbox::Sandbox;
 
-const START: Duration = Duration::from_secs(90);
+const START: Duration = Duration::from_secs(240);
 
 pub(crate) struct Registry {
     jar: PathBuf,
@@ -40,6 +40,10 @@ impl Registry {
     /// The base of Confluent's REST API.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/apis/ccompat/v7", self.address)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn log(&self) -> &Path {

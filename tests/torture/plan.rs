@@ -1,4 +1,4 @@
-//! The moments of all kills, drawn from the seed.
+//! What happens and when, drawn from the seed: the same seed gives the same faults in the same order.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,8 +6,15 @@ use std::time::Duration;
 use walwright::faults::Failpoint;
 
 use super::Arguments;
+use super::ways::{Server, Sides};
 use crate::support::fault::{Deed, Fault};
 use crate::support::oms::workload::random::Random;
+use crate::support::proxy::Side;
+
+/// Of so many kills one happens while rows are read.
+const SNAPSHOT_SHARE: u32 = 3;
+/// Kills of one snapshot.
+const SNAPSHOT_KILLS: u32 = 20;
 
 /// When the daemon is killed.
 #[derive(Clone, Copy, Debug)]
@@ -40,19 +47,91 @@ impl fmt::Display for Moment {
     }
 }
 
-/// When a server is stopped, and for how long.
+/// A trouble, and how long after the last recovery it comes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Outage {
-    /// After the last recovery.
+pub(super) struct Blow {
     pub(super) after: Duration,
-    pub(super) lasts: Duration,
+    pub(super) trouble: Trouble,
+}
+
+/// What happens to the servers, the ways and the daemon while no process of it is killed. Each lasts so long.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Trouble {
+    PostgresCrash(Duration),
+    /// A fast shutdown, which waits for the walsender's client.
+    PostgresRestart(Duration),
+    BrokerKill(Duration),
+    /// The connection that brings this byte ends.
+    Cut {
+        server: Server,
+        side: Side,
+        bytes: usize,
+        by_reset: bool,
+    },
+    /// `pg_terminate_backend`
+    WalsenderTerminated,
+    /// Nothing passes, and it arrives afterwards.
+    BlackHole(Server, Sides, Duration),
+    /// Nothing passes until the daemon has said so.
+    DeadPath(Server, Sides),
+    Delay(Server, Duration, Duration),
+    Slices(Server, usize, Duration),
+    /// SIGSTOP, then SIGCONT.
+    Frozen(Duration),
+}
+
+impl Trouble {
+    /// As the report counts it.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::PostgresCrash(_) => "postgres crashed".to_owned(),
+            Self::PostgresRestart(_) => "postgres restarted".to_owned(),
+            Self::BrokerKill(_) => "broker killed".to_owned(),
+            Self::Cut { server, by_reset: false, .. } => format!("connection to {} cut", server.name()),
+            Self::Cut { server, by_reset: true, .. } => format!("connection to {} reset", server.name()),
+            Self::WalsenderTerminated => "walsender terminated".to_owned(),
+            Self::BlackHole(server, Sides::Both, _) => format!("{} in a black hole", server.name()),
+            Self::BlackHole(server, Sides::One(_), _) => format!("{} in a black hole, one way", server.name()),
+            Self::DeadPath(server, Sides::Both) => format!("dead path to {}", server.name()),
+            Self::DeadPath(server, Sides::One(_)) => format!("dead path to {}, one way", server.name()),
+            Self::Delay(server, ..) => format!("way to {} slow", server.name()),
+            Self::Slices(server, ..) => format!("way to {} in slices", server.name()),
+            Self::Frozen(_) => "daemon frozen".to_owned(),
+        }
+    }
+}
+
+/// What a daemon meets at its start.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RegistryTrouble {
+    /// It is away, for so long.
+    Away(Duration),
+    Cut {
+        side: Side,
+        bytes: usize,
+        by_reset: bool,
+    },
+    Silent(Duration),
+}
+
+impl RegistryTrouble {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Away(_) => "registry restarted",
+            Self::Cut { by_reset: false, .. } => "connection to registry cut",
+            Self::Cut { by_reset: true, .. } => "connection to registry reset",
+            Self::Silent(_) => "registry in a black hole",
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) daemon: Vec<Moment>,
-    pub(super) postgres: Vec<Outage>,
-    pub(super) broker: Vec<Outage>,
+    pub(super) kills: Vec<Moment>,
+    pub(super) registry: Vec<RegistryTrouble>,
+    pub(super) blows: Vec<Blow>,
+    /// Kills of each snapshot.
+    pub(super) snapshots: Vec<u32>,
 }
 
 /// The creation of slot, topics and first checkpoint, each cut off somewhere.
@@ -99,11 +178,22 @@ const OF_THE_WORK: &[(Failpoint, u64)] = &[
 impl Plan {
     pub(super) fn new(arguments: &Arguments, seed: u64) -> Self {
         // The workload's streams are numbered from 1 on.
-        let mut random = Random::new(seed, 0x746f_7274);
-        let daemon = (0..arguments.cycles).map(|_| moment(&mut random)).collect();
-        let postgres = (0..arguments.postgres_cycles).map(|_| outage(&mut random, 1_500)).collect();
-        let broker = (0..arguments.broker_cycles).map(|_| outage(&mut random, 3_000)).collect();
-        Self { daemon, postgres, broker }
+        let random = &mut Random::new(seed, 0x746f_7274);
+        let in_snapshots = if arguments.reads_snapshots() { arguments.cycles / SNAPSHOT_SHARE } else { 0 };
+        let kills = (0..arguments.cycles - in_snapshots).map(|_| moment(random)).collect();
+        let registry = (0..arguments.cuts.div_ceil(50).max(3)).filter(|_| arguments.cuts > 0);
+        let registry = registry.map(|number| registry_trouble(number, random)).collect();
+        let crashes = (0..arguments.postgres_cycles).map(|_| Trouble::PostgresCrash(between(random, 0, 1_500)));
+        let mut troubles: Vec<_> = crashes.collect();
+        troubles.extend((0..arguments.broker_cycles).map(|_| Trouble::BrokerKill(between(random, 0, 3_000))));
+        troubles.extend((0..arguments.cuts).map(|_| cut(random)));
+        troubles.extend((0..arguments.cuts / 4).map(|number| other(number, random)));
+        troubles.extend((0..arguments.cuts.div_ceil(400)).map(|_| Trouble::DeadPath(server(random), sides(random))));
+        shuffle(&mut troubles, random);
+        let blows = troubles.into_iter().map(|trouble| Blow { after: between(random, 0, 700), trouble }).collect();
+        let rounds = in_snapshots.div_ceil(SNAPSHOT_KILLS);
+        let snapshots = (0..rounds).map(|round| (in_snapshots + round) / rounds).collect();
+        Self { kills, registry, blows, snapshots }
     }
 }
 
@@ -130,14 +220,69 @@ fn moment(random: &mut Random) -> Moment {
     }
 }
 
+/// One connection of ten is ended by the server, three by a reset. How many bytes pass before is about what the workload
+/// sends in a second or two.
+fn cut(random: &mut Random) -> Trouble {
+    if random.percent(10) {
+        return Trouble::WalsenderTerminated;
+    }
+    let (server, side) = (server(random), side(random));
+    let most = match (server, side) {
+        (Server::Postgres, Side::Client) => 300,
+        (Server::Kafka, Side::Server) => 8_000,
+        _ => 40_000,
+    };
+    Trouble::Cut { server, side, bytes: bytes(random, most), by_reset: random.percent(33) }
+}
+
+/// Each kind in turn, so that a short run has all.
+fn other(number: u32, random: &mut Random) -> Trouble {
+    match number % 7 {
+        0 => Trouble::BlackHole(Server::Postgres, sides(random), between(random, 1_000, 8_000)),
+        1 => Trouble::BlackHole(Server::Kafka, sides(random), between(random, 1_000, 8_000)),
+        2 => Trouble::Frozen(between(random, 500, 8_000)),
+        3 => Trouble::PostgresRestart(between(random, 0, 1_500)),
+        4 => Trouble::Delay(server(random), between(random, 5, 60), between(random, 1_000, 4_000)),
+        5 => Trouble::Slices(Server::Postgres, bytes(random, 40), between(random, 1_000, 4_000)),
+        _ => Trouble::Slices(Server::Kafka, bytes(random, 40), between(random, 1_000, 4_000)),
+    }
+}
+
+fn registry_trouble(number: u32, random: &mut Random) -> RegistryTrouble {
+    match number % 3 {
+        0 => RegistryTrouble::Away(between(random, 0, 2_000)),
+        1 => RegistryTrouble::Cut { side: side(random), bytes: bytes(random, 400), by_reset: random.percent(33) },
+        _ => RegistryTrouble::Silent(between(random, 1_000, 8_000)),
+    }
+}
+
+fn server(random: &mut Random) -> Server {
+    *random.pick(&[Server::Postgres, Server::Kafka])
+}
+
+fn side(random: &mut Random) -> Side {
+    *random.pick(&[Side::Client, Side::Server])
+}
+
+fn sides(random: &mut Random) -> Sides {
+    if random.percent(50) { Sides::Both } else { Sides::One(side(random)) }
+}
+
+fn bytes(random: &mut Random, most: u64) -> usize {
+    1 + usize::try_from(random.below(most)).unwrap_or_default()
+}
+
 fn count(random: &mut Random, most: u64) -> u32 {
     1 + u32::try_from(random.below(most)).unwrap_or_default()
 }
 
-fn outage(random: &mut Random, longest_ms: u64) -> Outage {
-    Outage { after: between(random, 50, 2_000), lasts: between(random, 0, longest_ms) }
-}
-
 fn between(random: &mut Random, least_ms: u64, most_ms: u64) -> Duration {
     Duration::from_millis(least_ms + random.below(most_ms - least_ms + 1))
+}
+
+/// Fisher and Yates.
+fn shuffle<T>(items: &mut [T], random: &mut Random) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, random.below(last as u64 + 1) as usize);
+    }
 }

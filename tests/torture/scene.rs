@@ -1,4 +1,4 @@
-//! The servers, the workload, the daemon and their watchers: set up, struck, and brought to an end.
+//! The servers, the workload, the daemon and their watchers: set up, the daemon killed, and brought to an end.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -9,9 +9,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use walwright::model::Lsn;
 
-use super::plan::{FIRST_STARTS, Moment, Outage};
-use super::report::{Cycles, Kill, Report};
+use super::plan::{FIRST_STARTS, Moment};
+use super::record::{Kill, Record, Recovery};
+use super::report::Report;
+use super::ways::Ways;
 use super::{Arguments, Delivery, daemon_log};
+use crate::support::canary::{Listener, Search};
 use crate::support::daemon::Daemon;
 use crate::support::fault::FAILPOINT;
 use crate::support::health_watch::HealthWatch;
@@ -21,35 +24,44 @@ use crate::support::oms::site::{Configuration, Launch, Site};
 use crate::support::oms::workload::journal::Journal;
 use crate::support::oms::workload::{Pace, Workload};
 use crate::support::oracle::{self, Evidence, Verdict};
-use crate::support::postgres::{self, Stop};
+use crate::support::postgres;
+use crate::support::process_watch::ProcessWatch;
 use crate::support::slot_watch::{Checkpoints, SlotWatch, Watched};
 use crate::support::stack::Stack;
 use crate::support::{Context, Fault, Result, poll, runtime};
 
-const DATABASE: &str = "oms";
-const CONNECTOR: &str = "oms";
+pub(super) const DATABASE: &str = "oms";
+pub(super) const CONNECTOR: &str = "oms";
 const SOURCE_ID: &str = "/oms/demo";
-const SLOT: &str = "walwright_oms";
+pub(super) const SLOT: &str = "walwright_oms";
 const PUBLICATION: &str = "walwright_oms";
 const WITNESS: &str = "witness";
+/// Values that the workload writes into rows, published ones and others.
+const ROWS: [&str; 5] = ["Ada Lovelace", "Hauptstraße 7", "@example.com", "+49 40 1234567", "nobody there"];
+/// Where the daemon is listened to.
+const PATHS: [&str; 4] = ["/metrics", "/livez", "/readyz", "/readyz/oms"];
 
 /// How long anything may take to come back. What takes longer is a fault of liveness.
-const COMES_BACK: Duration = Duration::from_secs(90);
+pub(super) const COMES_BACK: Duration = Duration::from_secs(90);
 /// How long the daemon may take to drain after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(60);
 /// A failpoint that is not reached in this time, counted from when the daemon was ready, is given up for a plain kill.
 const REACHED: Duration = Duration::from_secs(4);
 
 pub(super) struct Scene {
-    stack: Stack,
-    launch: Launch,
+    pub(super) stack: Stack,
+    pub(super) ways: Ways,
+    pub(super) launch: Launch,
     topics: Vec<String>,
     folder: PathBuf,
     /// The one that runs; between two kills there is none.
-    daemon: Option<Daemon>,
+    pub(super) daemon: Option<Daemon>,
+    pub(super) record: Record,
     slot_watch: SlotWatch,
     health_watch: Option<HealthWatch>,
-    checkpoints: Checkpoints,
+    process_watch: ProcessWatch,
+    canaries: Listener,
+    pub(super) checkpoints: Checkpoints,
     workload: Option<Running>,
     due_before: Counts,
     delivery: Delivery,
@@ -64,7 +76,8 @@ impl Scene {
     /// Servers, database, contracts; then the witness; then a daemon that is killed in its very first start; then the
     /// workload. Nothing writes to the database between the witness and the daemon's own slot.
     pub(super) fn set(arguments: &Arguments, seed: u64) -> Result<Self> {
-        let stack = Stack::own(postgres::Options::default(), &kafka::Options::default())?;
+        let stack = Stack::own(postgres::Options::default(), &kafka::Options::default().fronts(1))?;
+        let ways = Ways::start(&stack)?;
         let site = Site::create(&stack, DATABASE)?;
         let configuration = Configuration::stream_only(&stack)?;
         site.push_contracts(&configuration)?;
@@ -81,25 +94,32 @@ impl Scene {
         };
         let mut launch = site.launch(&configuration)?;
         launch.set("WALWRIGHT_KAFKA__DELIVERY", arguments.delivery.name());
+        ways.lead(&stack, &mut launch);
+        let secret = std::iter::once(site.password().to_owned());
+        let search = Search::new(ROWS.iter().map(|row| (*row).to_owned()).chain(secret));
+        let canaries = Listener::start(launch.admin(), &PATHS, search)?;
         let health_watch = Some(HealthWatch::start(&watched, launch.admin(), CONNECTOR)?);
         let (checkpoints, slot_watch) = (Checkpoints::new(&watched)?, SlotWatch::start(watched)?);
-        let daemon = None;
         let topics = configuration.topics;
         let mut scene = Self {
             stack,
+            ways,
             launch,
             topics,
             folder,
-            daemon,
+            daemon: None,
+            record: Record::default(),
             slot_watch,
             health_watch,
+            process_watch: ProcessWatch::start()?,
+            canaries,
             checkpoints,
             workload: None,
             due_before,
             delivery: arguments.delivery,
         };
         if arguments.cycles > 0 {
-            FIRST_STARTS.iter().try_for_each(|moment| scene.kill_daemon(moment).map(drop))?;
+            FIRST_STARTS.iter().try_for_each(|moment| scene.kill_daemon(moment))?;
         }
         scene.revive()?;
         scene.workload = Some(Running::start(arguments, seed, &connection)?);
@@ -108,98 +128,85 @@ impl Scene {
 
     /// A daemon, if none runs, that gets ready.
     pub(super) fn revive(&mut self) -> Result<()> {
-        let daemon = match &mut self.daemon {
-            Some(daemon) => daemon,
-            none => none.insert(self.launch.start()?),
-        };
-        daemon.wait_ready(COMES_BACK)
+        if self.daemon.is_none() {
+            self.start_daemon(&[])?;
+        }
+        self.daemon.as_mut().ok_or("no daemon runs")?.wait_ready(COMES_BACK)
     }
 
-    /// A daemon that ends by SIGKILL at the moment.
-    pub(super) fn kill_daemon(&mut self, moment: &Moment) -> Result<Kill> {
-        if let Some(mut last) = self.daemon.take() {
-            last.kill_hard()?;
-        }
+    pub(super) fn start_daemon(&mut self, more: &[(&str, String)]) -> Result<&mut Daemon> {
+        let daemon = self.launch.start_with(more)?;
+        self.process_watch.follow(daemon.id());
+        Ok(self.daemon.insert(daemon))
+    }
+
+    /// By SIGKILL, if one runs.
+    pub(super) fn end_daemon(&mut self) -> Result<()> {
+        self.daemon.take().map_or(Ok(()), |mut daemon| daemon.kill_hard())
+    }
+
+    /// A daemon that ends by SIGKILL at the moment. The time that counts is from its start until it is ready.
+    pub(super) fn kill_daemon(&mut self, moment: &Moment) -> Result<()> {
+        const KILLED: &str = "daemon killed";
+        self.end_daemon()?;
         let fault: Vec<_> = moment.fault().map(|fault| (FAILPOINT, fault.to_string())).into_iter().collect();
-        let daemon = self.daemon.insert(self.launch.start_with(&fault)?);
+        let begun = Instant::now();
+        let daemon = self.start_daemon(&fault)?;
+        let mut ready = None;
         let reached = match moment {
             Moment::AfterStart(wait) => !daemon.ends_within(*wait)?,
-            Moment::AfterReady(wait) => !daemon.ready_or_ended(COMES_BACK)? && !daemon.ends_within(*wait)?,
-            Moment::At(_) => daemon.ready_or_ended(COMES_BACK)? || daemon.ends_within(REACHED)?,
+            Moment::AfterReady(_) | Moment::At(_) if daemon.ready_or_ended(COMES_BACK)? => moment.fault().is_some(),
+            Moment::AfterReady(wait) => {
+                ready = Some(begun.elapsed());
+                !daemon.ends_within(*wait)?
+            }
+            Moment::At(_) => {
+                ready = Some(begun.elapsed());
+                daemon.ends_within(REACHED)?
+            }
         };
         daemon.kill_hard()?;
         if daemon.wait(Duration::ZERO)?.signal() != Some(Signal::KILL.as_raw()) {
             return Err(ended_by_itself(daemon));
         }
         self.daemon = None;
-        Ok(Kill { at: moment.to_string(), reached })
-    }
-
-    /// Postgres loses what it had in memory and recovers; the daemon must come back by itself.
-    pub(super) fn crash_postgres(&mut self, outage: Outage) -> Result<()> {
-        self.let_work(outage.after)?;
-        self.stack.postgres.stop(Stop::Immediate)?;
-        self.let_work(outage.lasts)?;
-        self.stack.postgres.restart()?;
-        self.await_progress()
-    }
-
-    /// The broker is killed and comes back with its log; the daemon must come back by itself.
-    pub(super) fn kill_broker(&mut self, outage: Outage) -> Result<()> {
-        self.let_work(outage.after)?;
-        self.stack.kafka.kill_hard(0)?;
-        self.let_work(outage.lasts)?;
-        self.stack.kafka.restart(0)?;
-        self.await_progress()
-    }
-
-    /// Lets time pass, in which the daemon may not end.
-    fn let_work(&self, time: Duration) -> Result<()> {
-        match &self.daemon {
-            Some(daemon) if daemon.ends_within(time)? => Err(ended_by_itself(daemon)),
-            Some(_) => Ok(()),
-            None => Err("no daemon runs".into()),
-        }
-    }
-
-    /// Waits until everything that is committed now is on Kafka.
-    fn await_progress(&mut self) -> Result<()> {
-        let flushed: String = self.stack.postgres.sql(DATABASE)?.value("SELECT pg_current_wal_flush_lsn()::text")?;
-        let flushed: Lsn = flushed.parse().context("pg_current_wal_flush_lsn")?;
-        let caught_up = poll(COMES_BACK, || {
-            self.let_work(Duration::ZERO)?;
-            Ok(self.checkpoints.newest().is_some_and(|next_lsn| next_lsn >= flushed).then_some(()))
-        })?;
-        caught_up.ok_or_else(|| {
-            let state =
-                self.daemon.as_ref().ok_or_else(|| "no daemon runs".into()).and_then(|daemon| daemon.get("/readyz"));
-            let state = state.unwrap_or_else(|fault| fault.to_string());
-            format!("the checkpoint has not reached {flushed} after {} s: {state}", COMES_BACK.as_secs()).into()
-        })
+        self.record.recoveries.extend(ready.map(|took| Recovery::new(KILLED, took)));
+        self.record.kills.push(Kill { at: moment.to_string(), reached });
+        self.record.count(KILLED);
+        Ok(())
     }
 
     /// The workload ends, the daemon catches up and ends; then everything is read and judged. What `tortured` found is
     /// a fault of liveness, and so is a daemon that does not catch up or not end.
-    pub(super) fn end(mut self, seed: u64, cycles: Cycles, tortured: Result<()>, begun: Instant) -> Result<Report> {
+    pub(super) fn end(mut self, seed: u64, tortured: Result<()>) -> Result<Report> {
         let journal = self.workload.take().map(Running::stop).transpose()?.ok_or("the workload did not run")?;
         let caught_up = tortured.and_then(|()| self.revive()).and_then(|()| self.await_progress());
         let health = self.health_watch.take().map(HealthWatch::finish).transpose()?.unwrap_or_default();
-        let ended = caught_up.and_then(|()| self.stop_daemon());
-        if let Some(mut daemon) = self.daemon.take() {
-            daemon.kill_hard()?;
-        }
+        let status = caught_up.and_then(|()| self.launch.command(&["status", "--json"], &[]));
+        let ended = status.and_then(|status| self.stop_daemon().map(|()| status));
+        self.end_daemon()?;
         let judged = self.next_lsn().and_then(|next_lsn| self.judge(next_lsn, &journal));
         let slot = self.slot_watch.finish()?;
         let sql = self.stack.postgres.sql(DATABASE)?;
         let due = since(&self.due_before, &runtime()?.block_on(expected_counts(sql.client()))?);
-        let mut report = Report::new(seed, self.delivery, cycles, &slot);
+        let witness = std::fs::read_to_string(self.folder.join("witness"))?;
+        let mut report = Report::new(seed, self.delivery, self.record, &slot);
         report.worked(&journal);
         report.watched(health);
         report.due_by_sql = due.values().sum();
         report.judged(judged);
-        report.ended(ended);
-        report.logged(daemon_log::faults(&self.launch.log()?));
-        report.seconds = begun.elapsed().as_secs_f64();
+        let (log, mut search) = (self.launch.log()?, self.canaries.finish()?);
+        search.look("log", &log);
+        for server in [self.stack.kafka.log(0)?, self.stack.registry.log()] {
+            search.look(&server.display().to_string(), &String::from_utf8_lossy(&std::fs::read(server)?));
+        }
+        match ended {
+            Ok(status) => search.look("status", &status),
+            Err(fault) => report.ended(Err(fault)),
+        }
+        report.searched(&search, ROWS.iter().all(|row| witness.contains(row)));
+        report.lived(self.process_watch.finish()?);
+        report.logged(daemon_log::faults(&log));
         Ok(report)
     }
 
@@ -236,7 +243,7 @@ impl Scene {
     }
 }
 
-fn ended_by_itself(daemon: &Daemon) -> Fault {
+pub(super) fn ended_by_itself(daemon: &Daemon) -> Fault {
     format!("walwright ended by itself; its log is {}", daemon.log_file().display()).into()
 }
 

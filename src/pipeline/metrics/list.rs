@@ -54,7 +54,7 @@ metrics! {
     READY: Gauge "walwright_connector_ready" ["connector"]
         "1 while the connector streams and what it received gets committed, as /readyz says.";
     LAG_SECONDS: Gauge "walwright_lag_seconds" ["connector"]
-        "Age of the oldest received transaction that is not checkpointed, or time without a stream; 0 when all is published.";
+        "Age of the oldest received transaction that is not checkpointed, or time without a stream or an answer of the server; 0 when all is published.";
     LAG_BYTES: Gauge "walwright_lag_bytes" ["connector"]
         "WAL bytes between the server's end and what is published; 0 when idle. Sampled every 5 s.";
     COMMIT_TO_ACK: Histogram "walwright_commit_to_ack_seconds" ["connector"]

@@ -284,7 +284,7 @@ impl ConnectorMetrics {
         self.oldest_us.store(commit_us.unwrap_or(IDLE), Ordering::Relaxed);
     }
 
-    /// The stream is gone: what the server commits from now on is not seen.
+    /// The stream is gone, or the server does not answer: what it commits from now on is not seen.
     pub(super) fn unknown(&self) {
         if self.unknown_us.load(Ordering::Relaxed) == IDLE {
             self.unknown_us.store(now_us(), Ordering::Relaxed);

@@ -105,6 +105,11 @@ impl<'a> Site<'a> {
         sql.batch(&format!("ALTER ROLE {} PASSWORD '{}'", super::ROLE, self.password))
     }
 
+    /// The daemon's password to the database.
+    pub(crate) fn password(&self) -> &str {
+        &self.password
+    }
+
     /// The same in another database of the server. Nobody may be connected to this one.
     pub(crate) fn copy(&self, database: &str) -> Result<Self> {
         self.stack.postgres.copy_database(&self.database, database)?;
@@ -206,6 +211,14 @@ impl Launch {
     /// Adds to the environment of each daemon.
     pub(crate) fn set(&mut self, name: &'static str, value: &str) {
         self.environment.push((name, value.to_owned()));
+    }
+
+    /// What another of the program's commands says with the daemon's settings; where it fails, a fault.
+    pub(crate) fn command(&self, arguments: &[&str], more: &[(&str, &str)]) -> Result<String> {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).arg("--config").arg(&self.file);
+        let own = self.environment.iter().map(|(name, value)| (*name, value.as_str()));
+        run(command.envs(own).envs(more.iter().copied()))
     }
 
     /// Starts one with more in its environment.

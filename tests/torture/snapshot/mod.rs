@@ -17,6 +17,7 @@ mod writers;
 use std::time::Instant;
 
 use self::plan::Plan;
+pub(crate) use self::report::{Report, Round};
 use self::scene::Scene;
 use crate::support::Result;
 use crate::support::sandbox::{logs, random};
@@ -44,6 +45,12 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// So many kills, a few seconds apart, and a backfill of each kind.
+    pub(crate) fn round(kills: u32) -> Self {
+        let rows = 5_000 * u64::from(kills.max(1));
+        Self { rows, kills, seed: None, rate: None, backfills: 2, writers: 8 }
+    }
+
     fn rate(&self) -> f64 {
         self.rate.unwrap_or((self.rows as f64 / 100.0).clamp(200.0, 2_000.0))
     }
@@ -52,16 +59,22 @@ impl Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let seed = arguments.seed.unwrap_or_else(|| random() >> 32);
     println!("torture-snapshot: seed {seed}, logs in {}", logs()?.display());
-    let begun = Instant::now();
-    let plan = Plan::new(arguments, seed);
-    let mut scene = Scene::set(arguments, &plan, seed)?;
-    let tortured = scene.torture(&plan);
-    let report = scene.end(seed, &plan, tortured, begun)?;
-    println!("{report}");
+    let report = play(arguments, seed)?;
     println!("{}", report.write()?);
     if report.is_clean() {
         Ok(())
     } else {
         Err(format!("Not clean; the logs are kept in {}", logs()?.display()).into())
     }
+}
+
+/// One run, from its servers' start to the verdict, which is printed.
+pub(crate) fn play(arguments: &Arguments, seed: u64) -> Result<Report> {
+    let begun = Instant::now();
+    let plan = Plan::new(arguments, seed);
+    let mut scene = Scene::set(arguments, &plan, seed)?;
+    let tortured = scene.torture(&plan);
+    let report = scene.end(seed, &plan, tortured, begun)?;
+    println!("{report}");
+    Ok(report)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
 use super::writers::Written;
@@ -17,7 +17,7 @@ const TRANSACTION_S_MAX: f64 = 10.0;
 const LINES_MAX: usize = 10;
 
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub(crate) struct Report {
     seed: u64,
     /// Of the table when the daemon was started first.
     rows: u64,
@@ -50,7 +50,29 @@ pub(super) struct Report {
     notes: Vec<String>,
 }
 
+/// A run as a part of another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Round {
+    pub(crate) seed: u64,
+    pub(crate) kills: u32,
+    pub(crate) events: u64,
+    /// 0 where it is clean.
+    pub(crate) mistakes: u64,
+    pub(crate) seconds: f64,
+}
+
 impl Report {
+    pub(crate) fn round(&self) -> Round {
+        let counted: u64 = self.counters().map(|(_, count)| count).sum();
+        Round {
+            seed: self.seed,
+            kills: self.kills + self.backfill_kills,
+            events: self.verdict.events,
+            mistakes: if self.is_clean() { 0 } else { counted.max(1) },
+            seconds: self.wall_s,
+        }
+    }
+
     pub(super) fn new(seed: u64, rows: u64, (kills, backfill_kills): (u32, u32), plan: &Plan) -> Self {
         Self {
             seed,
@@ -117,7 +139,7 @@ impl Report {
     }
 
     /// No mistake, and something to have made mistakes with.
-    pub(super) fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         let Verdict { reads, changes, ranges, chunks, backfills, backfill_rows, .. } = self.verdict;
         let done = (self.kills as usize, self.backfill_kills as usize, backfills as usize);
         self.counters().all(|(_, count)| count == 0)
