@@ -63,6 +63,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("main", &["cli"]),
+    // In no build but the tests' and the fuzzer's.
+    ("hostile", &["checkpoint", "config", "connector", "contract", "decode", "error", "model", "snapshot", "source"]),
 ];
 
 /// Pure modules: no sockets, no clock, no runtime, no Kafka.
