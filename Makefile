@@ -36,11 +36,15 @@ torture-proof: deps
 bench: deps
 	cargo bench --bench whole
 
-# Any bytes against the decoder, from what a real server sent on. Needs cargo-fuzz (cargo install cargo-fuzz --locked);
-# stable Rust is enough, the code has no unsafe for a sanitizer to watch.
-fuzz:
-	@mkdir -p fuzz/corpus/pgoutput
-	cargo fuzz run --sanitizer none pgoutput fuzz/corpus/pgoutput fuzz/seeds/pgoutput -- -max_total_time=$(or $(SECONDS),300)
+# Any bytes against all that reads a server, Kafka or files, one after the other or TARGET=wire alone, SECONDS for each,
+# from what a real server sent and real files on. Needs cargo-fuzz (cargo install cargo-fuzz --locked); stable Rust is
+# enough, the code has no unsafe for a sanitizer to watch.
+FUZZ_TARGETS = $(or $(TARGET),$(notdir $(wildcard fuzz/seeds/*)))
+fuzz: $(addprefix fuzz-,$(FUZZ_TARGETS))
+fuzz-%:
+	@mkdir -p fuzz/corpus/$*
+	cargo fuzz run --sanitizer none $* fuzz/corpus/$* fuzz/seeds/$* -- \
+		-max_total_time=$(or $(SECONDS),300) -timeout=10
 
 # The servers alone, until Ctrl-C.
 serve: deps

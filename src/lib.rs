@@ -40,3 +40,6 @@ pub mod pipeline;
 pub mod admin;
 
 pub mod cli;
+
+#[cfg(any(test, fuzzing))]
+pub mod hostile;

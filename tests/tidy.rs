@@ -63,6 +63,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("main", &["cli"]),
+    // In no build but the tests' and the fuzzer's.
+    ("hostile", &["checkpoint", "config", "connector", "contract", "decode", "error", "model", "snapshot", "source"]),
 ];
 
 /// Pure modules: no sockets, no clock, no runtime, no Kafka.
@@ -282,4 +284,15 @@ fn a_release_cannot_have_faults() {
     let release = manifest.split("[profile.release]").nth(1).unwrap().split("\n[").next().unwrap();
     assert!(!release.contains("debug-assertions"), "a release has no debug assertions");
     assert!(!manifest.contains("default = ["), "and no feature by default");
+}
+
+/// The wall clock jumps. So nothing is decided by it: these show it to people, and compare it with the server's for the lag.
+#[test]
+fn the_wall_clock_is_read_for_people_only() {
+    let files: Vec<_> = sources("src")
+        .into_iter()
+        .filter(|(path, text)| code(path, text).contains("SystemTime"))
+        .map(|(path, _)| path.display().to_string())
+        .collect();
+    assert_eq!(files, ["src/cli/consent.rs", "src/pipeline/metrics/mod.rs", "src/pipeline/start.rs"]);
 }

@@ -113,7 +113,7 @@ impl Checkpoint {
     /// All before this position was on the server when it was written; of a split transaction's commit record at least
     /// the beginning.
     pub fn reaches(&self) -> Lsn {
-        self.partial.map_or(self.next_lsn, |partial| self.next_lsn.max(Lsn(partial.commit_lsn.0 + 1)))
+        self.partial.map_or(self.next_lsn, |partial| self.next_lsn.max(Lsn(partial.commit_lsn.0.saturating_add(1))))
     }
 
     /// The version of a new checkpoint; `to_json` writes the least that will do.
@@ -212,7 +212,7 @@ fn from_json<T: DeserializeOwned>(value: &[u8], offset: i64) -> Result<T> {
 }
 
 fn unreadable(offset: i64, what: &str) -> Error {
-    Error::new(Kind::CheckpointUnreadable, format!("offset {offset} holds {what}"))
+    Error::new(Kind::CheckpointUnreadable, format!("offset {offset} of partition 0 holds {what}"))
 }
 
 #[cfg(test)]

@@ -94,6 +94,16 @@ fn read_process(file: &Path, overlay: &[Variable]) -> (Found, Faults) {
     (found, reader.finish())
 }
 
+/// The process file alone.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn load_process(file: &Path) -> Result<Process, Faults> {
+    let (found, faults) = read_process(file, &[]);
+    match found.checked() {
+        Some(process) if faults.is_empty() => Ok(process),
+        _ => Err(faults),
+    }
+}
+
 fn path_of(variable: &Variable) -> String {
     if variable.section.is_empty() { variable.key.clone() } else { format!("{}.{}", variable.section, variable.key) }
 }

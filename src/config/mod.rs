@@ -6,6 +6,8 @@ mod load;
 mod process;
 mod registry;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use load::load_process;
 pub use load::{Loaded, load_all};
 pub use process::{
     AdminSettings, Delivery, Headers, KafkaSettings, LogFormat, LogSettings, Process, RegistryLogin, RegistrySettings,

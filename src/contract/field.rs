@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use super::json::Json;
 use super::{ContractField, FieldType, Nullability, default, inline, meta};
 
+/// The digits of the longest numeric: 131072 before the point and 16383 behind it (Postgres docs, "Numeric Types").
+const PRECISION_MAX: usize = 147_455;
 const DECIMAL: &str = r#"{ "type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2 }"#;
 
 /// The field of a record whose types are all written out; `defined` has the schema's named types by full name.
@@ -110,8 +112,8 @@ fn logical_type(schema: &Json, base: &str, logical: &str) -> Result<FieldType, S
 
 fn decimal(schema: &Json) -> Result<FieldType, String> {
     let number = |key: &str| schema.get(key).map(|value| value.integer().and_then(|n| usize::try_from(n).ok()));
-    let Some(Some(precision @ 1..)) = number("precision") else {
-        return Err(format!("a decimal needs a precision of 1 or more: {DECIMAL}"));
+    let Some(Some(precision @ 1..=PRECISION_MAX)) = number("precision") else {
+        return Err(format!("a decimal needs a precision of 1 to {PRECISION_MAX}: {DECIMAL}"));
     };
     match number("scale") {
         None => Ok(FieldType::Decimal { precision, scale: 0 }),

@@ -219,6 +219,10 @@ impl SchemaFile {
     }
 
     fn check_shared(&self) -> Result<(), Fault> {
+        // What has a name of its own is written out once; anything else could be written out in itself, without an end.
+        if !matches!(self.schema.text_of("type"), Some("record" | "enum" | "fixed")) {
+            return Err(whole(&self.file, "a shared type is a record, an enum or a fixed: \"type\": \"record\""));
+        }
         if self.version == 1 {
             return Ok(());
         }

@@ -145,6 +145,10 @@ fn what_readers_would_pass_over_in_silence_is_a_fault() {
             "a decimal's scale is between 0 and its precision: { \"type\": \"bytes\", \"logicalType\": \"decimal\", \"precision\": 12, \"scale\": 2 }",
         ),
         (
+            r#"{ "name": "f", "type": { "type": "bytes", "logicalType": "decimal", "precision": 9223372036854775807, "scale": 9223372036854775807 } }"#,
+            "a decimal needs a precision of 1 to 147455: { \"type\": \"bytes\", \"logicalType\": \"decimal\", \"precision\": 12, \"scale\": 2 }",
+        ),
+        (
             r#"{ "name": "f", "type": ["null", "int"], "default": 3 }"#,
             "the default 3 is not of the union's first branch, null; write [T, \"null\"]",
         ),
@@ -192,6 +196,19 @@ fn unknown_types_are_reported_once_with_their_place() {
         faults(&[("oms/A/v1.avsc", &text), ("common/EventMeta/v1.avsc", "{")]),
         "common/EventMeta/v1.avsc:1:1: malformed JSON: EOF while parsing an object"
     );
+}
+
+/// It would be written out in itself, for ever.
+#[test]
+fn a_shared_type_has_a_name_of_its_own() {
+    let event = record("A", r#"{ "name": "f", "type": "common.Loop" }"#);
+    for kind in [r#""common.Loop""#, r#""array", "items": "common.Loop""#, r#"["common.Loop", "common.Loop"]"#] {
+        let shared = format!(r#"{{ "name": "Loop", "namespace": "common", "type": {kind} }}"#);
+        assert_eq!(
+            faults(&[("oms/A/v1.avsc", &event), ("common/Loop/v1.avsc", &shared)]),
+            "common/Loop/v1.avsc: a shared type is a record, an enum or a fixed: \"type\": \"record\""
+        );
+    }
 }
 
 #[test]

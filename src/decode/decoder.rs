@@ -158,7 +158,7 @@ fn expect_new(reader: &mut Reader<'_>) -> Result<()> {
 
 fn begin<'a>(mut reader: Reader<'a>) -> Result<Message<'a>> {
     reader.name("Begin");
-    let (final_lsn, commit_time_us, xid) = (reader.lsn()?, reader.i64()?, reader.u32()?);
+    let (final_lsn, commit_time_us, xid) = (reader.lsn()?, reader.time()?, reader.u32()?);
     reader.end()?;
     Ok(Message::Begin { final_lsn, commit_time_us, xid })
 }
@@ -166,7 +166,7 @@ fn begin<'a>(mut reader: Reader<'a>) -> Result<Message<'a>> {
 fn commit<'a>(mut reader: Reader<'a>) -> Result<Message<'a>> {
     reader.name("Commit");
     reader.u8()?;
-    let (commit_lsn, end_lsn, commit_time_us) = (reader.lsn()?, reader.lsn()?, reader.i64()?);
+    let (commit_lsn, end_lsn, commit_time_us) = (reader.lsn()?, reader.lsn()?, reader.time()?);
     reader.end()?;
     Ok(Message::Commit { commit_lsn, end_lsn, commit_time_us })
 }

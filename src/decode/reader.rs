@@ -1,7 +1,10 @@
 //! A cursor over one message that knows its place, for errors.
 
 use crate::error::{Error, Kind, Result};
-use crate::model::{Lsn, Slot, SlotKind};
+use crate::model::{Lsn, PG_EPOCH_UNIX_MICROS, Slot, SlotKind};
+
+/// 4714-11-24 BC, in microseconds since 2000 (Postgres, `MIN_TIMESTAMP`).
+const TIME_MIN: i64 = -211_813_488_000_000_000;
 
 /// Reads one message from front to back.
 pub(super) struct Reader<'a> {
@@ -82,6 +85,15 @@ impl<'a> Reader<'a> {
 
     pub(super) fn i64(&mut self) -> Result<i64> {
         self.array().map(i64::from_be_bytes)
+    }
+
+    /// A timestamptz: what Postgres can hold, as far as it is an instant in Unix microseconds too.
+    pub(super) fn time(&mut self) -> Result<i64> {
+        let micros = self.i64()?;
+        if (TIME_MIN..=i64::MAX.saturating_sub(PG_EPOCH_UNIX_MICROS)).contains(&micros) {
+            return Ok(micros);
+        }
+        Err(self.fault("a commit time that is none"))
     }
 
     pub(super) fn lsn(&mut self) -> Result<Lsn> {

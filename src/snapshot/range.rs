@@ -211,7 +211,7 @@ pub(super) fn merge(chain: &mut Chain) -> (Vec<Ordinal>, BTreeSet<Ordinal>) {
         let joined = chain.remove(&ordinal);
         if let (Some(range), Some(joined)) = (chain.get_mut(&first), joined) {
             range.upper = joined.upper;
-            range.rows += joined.rows;
+            range.rows = range.rows.saturating_add(joined.rows);
         }
         gone.push(ordinal);
         grown.insert(first);

@@ -112,7 +112,11 @@ impl Table {
 
     /// Rows published so far.
     pub(super) fn rows(&self) -> u64 {
-        if self.chain.is_empty() { self.total } else { self.chain.values().map(|range| range.rows).sum() }
+        if self.chain.is_empty() {
+            self.total
+        } else {
+            self.chain.values().fold(0, |rows, range| range.rows.saturating_add(rows))
+        }
     }
 
     /// Reads no more. What is not published stays as if pending until no snapshot is remembered: a truncate that one of

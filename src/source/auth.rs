@@ -9,7 +9,7 @@ use postgres_protocol::authentication::sasl::{
 
 use super::frame::put_message;
 use super::refusal::{During, Refusal};
-use super::session::{Message, Session, malformed};
+use super::session::{Message, Session, malformed, unexpected};
 use super::settings::SourceSettings;
 use super::tls;
 use crate::error::{Error, Kind, Result};
@@ -112,7 +112,7 @@ fn choose(offered: &[u8], end_point: Option<Vec<u8>>) -> Result<(&'static str, B
         }
         Some(_) if offers(SCRAM_SHA_256) => Ok((SCRAM_SHA_256, Binding::unrequested())),
         None if offers(SCRAM_SHA_256) => Ok((SCRAM_SHA_256, Binding::unsupported())),
-        _ => Err(refused("the server does not offer SCRAM-SHA-256".to_owned())),
+        _ => Err(without_scram()),
     }
 }
 
@@ -125,7 +125,7 @@ fn request(session: &mut Session, settings: &SourceSettings) -> Result<(i32, Vec
             Ok((i32::from_be_bytes(*code), data.to_vec()))
         }
         b'E' => Err(Refusal::parse(&body).into_error(During::Startup(&settings.user))),
-        tag => Err(malformed(&format!("message of type {:?} during authentication", char::from(tag)))),
+        tag => Err(unexpected(tag)),
     }
 }
 
@@ -138,12 +138,17 @@ pub(super) fn password_missing(user: &str) -> Error {
     refused(format!("the server asks user {user:?} for a password and [source] password is not set"))
 }
 
+pub(super) fn without_scram() -> Error {
+    refused("the server does not offer SCRAM-SHA-256".to_owned())
+}
+
 fn refused(detail: String) -> Error {
     Error::new(Kind::PostgresAuthentication, detail)
 }
 
-fn untrusted(error: std::io::Error) -> Error {
-    refused(format!("the server could not prove that it knows the password: {error}")).because(error)
+/// The error of a server whose part in SCRAM does not hold.
+pub(super) fn untrusted(why: impl std::fmt::Display) -> Error {
+    refused(format!("the server could not prove that it knows the password: {why}"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What a SQL session runs over: TCP in plain text or TLS, or a Unix socket, with a watch over the login.
 //!
 //! tokio-postgres answers whatever a server asks for, be it the password in clear text or its MD5. So it gets a channel
-//! that reads along until AuthenticationOk and breaks off before such a request is seen (MD5: unless the settings allow it).
+//! that reads along until ReadyForQuery and breaks off before such a request is seen (MD5: unless the settings allow it). It
+//! also makes room for whatever length a message claims, and keeps all parameters: so claims and sum are looked at here.
 
 use std::fmt;
 use std::future::Ready;
@@ -17,9 +18,10 @@ use tokio::time::timeout;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
 
+use super::session::{STARTUP_BYTES_MAX, endless, unexpected};
 use super::settings::SourceSettings;
-use super::{auth, tls, wire};
-use crate::error::Result;
+use super::{auth, frame, tls, wire};
+use crate::error::{Error, Result};
 use crate::model::PasswordMethod;
 
 /// Time for one address to answer a TCP connect.
@@ -34,7 +36,7 @@ pub(super) struct Channel {
     login: Option<Login>,
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
@@ -68,7 +70,7 @@ impl Channel {
         Ok(Channel::over(socket, end_point))
     }
 
-    fn over(stream: impl Duplex + 'static, end_point: Option<Vec<u8>>) -> Channel {
+    pub(super) fn over(stream: impl Duplex + 'static, end_point: Option<Vec<u8>>) -> Channel {
         Channel { stream: Box::new(stream), end_point, login: Some(Login::default()) }
     }
 }
@@ -112,15 +114,38 @@ impl TlsStream for Channel {
 pub(super) enum Unanswered {
     /// An authentication method that would give the password away, or that is not known, by its code.
     Method(i32),
-    /// A message shorter than it must be.
-    Malformed,
+    /// A message shorter than it must be, or longer than any is here.
+    Length {
+        /// The message's type.
+        tag: u8,
+        /// What it claims.
+        length: i32,
+    },
+    /// A message that belongs elsewhere, by its type.
+    Type(u8),
+    /// Messages without an end.
+    Endless,
+}
+
+impl Unanswered {
+    /// As an error of the login of `user`.
+    pub(super) fn into_error(self, user: &str) -> Error {
+        match self {
+            Unanswered::Method(method) => auth::unacceptable(method, user),
+            Unanswered::Length { tag, length } => frame::impossible(tag, length),
+            Unanswered::Type(tag) => unexpected(tag),
+            Unanswered::Endless => endless(STARTUP_BYTES_MAX),
+        }
+    }
 }
 
 impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unanswered::Method(code) => write!(f, "the server asks for authentication method {code}"),
-            Unanswered::Malformed => f.write_str("the server sent a malformed message"),
+            Unanswered::Length { tag, length } => f.write_str(frame::impossible(*tag, *length).detail()),
+            Unanswered::Type(tag) => f.write_str(unexpected(*tag).detail()),
+            Unanswered::Endless => f.write_str(endless(STARTUP_BYTES_MAX).detail()),
         }
     }
 }
@@ -130,37 +155,56 @@ impl std::error::Error for Unanswered {}
 /// Reads along with the server's messages: a tag, four bytes of length (its own four counted), the body; the body of an
 /// authentication request (`R`) begins with a code (Postgres docs, "Message Formats").
 #[derive(Default)]
-struct Login {
+pub(super) struct Login {
     /// The beginning of the message, up to and with a request's code.
     head: Vec<u8>,
     /// Bytes of the message that do not matter.
     skip: usize,
+    /// What the message claims to be long, without its tag.
+    length: usize,
+    /// Bytes in all.
+    heard: usize,
     /// MD5 may be answered.
     md5: bool,
 }
 
 impl Login {
-    /// The bytes that came next; whether the login is done.
-    fn follow(&mut self, bytes: &[u8]) -> Result<bool, Unanswered> {
+    /// The bytes that came next; whether the login is done: ReadyForQuery was among them.
+    pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<bool, Unanswered> {
         for byte in bytes {
+            self.heard += 1;
+            if self.heard > STARTUP_BYTES_MAX {
+                return Err(Unanswered::Endless);
+            }
             if self.skip > 0 {
                 self.skip -= 1;
                 continue;
             }
             self.head.push(*byte);
-            let (length, counted) = match *self.head.as_slice() {
-                [b'R', a, b, c, d, e, f, g, h] => match i32::from_be_bytes([e, f, g, h]) {
-                    0 => return Ok(true),
-                    // SCRAM: SASL, SASLContinue, SASLFinal.
-                    10..=12 => (u32::from_be_bytes([a, b, c, d]), 8),
-                    5 if self.md5 => (u32::from_be_bytes([a, b, c, d]), 8),
+            let counted = match *self.head.as_slice() {
+                [tag, a, b, c, d] => {
+                    let (length, least) = (i32::from_be_bytes([a, b, c, d]), if tag == b'R' { 8 } else { 4 });
+                    if !b"RENSKZ".contains(&tag) {
+                        return Err(Unanswered::Type(tag));
+                    }
+                    let possible =
+                        usize::try_from(length).ok().filter(|bytes| (least..STARTUP_BYTES_MAX).contains(bytes));
+                    self.length = possible.ok_or(Unanswered::Length { tag, length })?;
+                    match tag {
+                        b'R' => continue,
+                        b'Z' => return Ok(true),
+                        _ => 4,
+                    }
+                }
+                [_, _, _, _, _, e, f, g, h] => match i32::from_be_bytes([e, f, g, h]) {
+                    // AuthenticationOk; SCRAM: SASL, SASLContinue, SASLFinal.
+                    0 | 10..=12 => 8,
+                    5 if self.md5 => 8,
                     code => return Err(Unanswered::Method(code)),
                 },
-                [tag, a, b, c, d] if tag != b'R' => (u32::from_be_bytes([a, b, c, d]), 4),
                 _ => continue,
             };
-            let rest = length.checked_sub(counted).and_then(|rest| usize::try_from(rest).ok());
-            self.skip = rest.ok_or(Unanswered::Malformed)?;
+            self.skip = self.length.saturating_sub(counted);
             self.head.clear();
         }
         Ok(false)

@@ -25,11 +25,15 @@ pub(super) fn header(bytes: &[u8], limit: usize) -> Result<Option<Header>> {
     let length = i32::from_be_bytes(*length);
     match usize::try_from(length) {
         Ok(length) if length >= 4 && length < limit => Ok(Some(Header { tag: *tag, total: length + 1 })),
-        _ => Err(Error::new(
-            Kind::Protocol,
-            format!("the server sent a message of type {:?} with the impossible length {length}", char::from(*tag)),
-        )),
+        _ => Err(impossible(*tag, length)),
     }
+}
+
+/// The error of a message whose length is none.
+#[cold]
+pub(super) fn impossible(tag: u8, length: i32) -> Error {
+    let tag = char::from(tag);
+    Error::new(Kind::Protocol, format!("the server sent a message of type {tag:?} with the impossible length {length}"))
 }
 
 /// The first whole message of `bytes`: tag, body and length in all; None: more bytes are needed.

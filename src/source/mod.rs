@@ -12,6 +12,8 @@ mod channel;
 mod chunk;
 mod frame;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod pace;
 pub mod preflight;
 mod reader;

@@ -56,7 +56,7 @@ impl Replication {
         Err(none_of(troubles))
     }
 
-    fn on_target(session: Session, settings: &SourceSettings, host: &str) -> Result<Replication> {
+    pub(super) fn on_target(session: Session, settings: &SourceSettings, host: &str) -> Result<Replication> {
         // Reported since 14; older servers are refused by their version.
         let on = |name: &str| session.parameter(name) == Some("on");
         check_target(settings, host, on("in_hot_standby"), on("default_transaction_read_only"))?;
@@ -166,7 +166,7 @@ fn field<T: FromStr>(row: &TextRow, index: usize) -> Result<T> {
 }
 
 /// A timeline history file: `timeline <tab> LSN <tab> reason`, comments after `#`.
-fn parse_history(content: &str) -> Result<Vec<TimelineSwitch>> {
+pub(super) fn parse_history(content: &str) -> Result<Vec<TimelineSwitch>> {
     let lines = content.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
         .map(|line| {

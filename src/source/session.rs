@@ -15,8 +15,8 @@ use crate::error::{Error, Kind, Result};
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often a command that may wait for long asks whether it should.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// No honest server sends more than this before it knows who we are.
-const STARTUP_BYTES_MAX: usize = 64 * 1024;
+/// No honest server says more than this, in all its messages together, before it takes commands.
+pub(super) const STARTUP_BYTES_MAX: usize = 256 * 1024;
 /// Answers to commands: the largest is a timeline history file.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Protocol 3.0.
@@ -31,13 +31,30 @@ pub(super) struct Message {
     pub(super) body: Vec<u8>,
 }
 
+/// The answer that is being received. A server that says something all the time, but never the end of it, is given up as
+/// one that says nothing.
+struct Answer {
+    begun: Instant,
+    /// How long had been waited when it was last asked whether to go on.
+    asked: Duration,
+    bytes: usize,
+}
+
+impl Answer {
+    fn begin() -> Answer {
+        Answer { begun: Instant::now(), asked: Duration::ZERO, bytes: 0 }
+    }
+}
+
 /// A connection that takes commands.
 pub(super) struct Session {
     wire: Wire,
     host: String,
     port: u16,
     inbox: Vec<u8>,
+    /// What one answer may have in bytes.
     limit: usize,
+    answer: Answer,
     parameters: BTreeMap<String, String>,
 }
 
@@ -47,17 +64,24 @@ impl Session {
         let tls = super::tls::client_config(&settings.security)?;
         let wire = Wire::connect(host, settings.port, tls, ANSWER_TIMEOUT)?;
         let mut session = Session::over(wire, host, settings.port);
-        session.send(&startup(settings))?;
-        auth::authenticate(&mut session, settings)?;
-        session.limit = ANSWER_BYTES_MAX;
-        session.until_ready(During::Startup(&settings.user))?;
+        session.log_in(settings)?;
         Ok(session)
+    }
+
+    /// From the startup message up to the first ReadyForQuery.
+    pub(super) fn log_in(&mut self, settings: &SourceSettings) -> Result<()> {
+        self.answer = Answer::begin();
+        self.send(&startup(settings))?;
+        auth::authenticate(self, settings)?;
+        self.until_ready(During::Startup(&settings.user))?;
+        self.limit = ANSWER_BYTES_MAX;
+        Ok(())
     }
 
     /// A session over a connection that has said nothing yet.
     pub(super) fn over(wire: Wire, host: &str, port: u16) -> Session {
-        let (inbox, parameters) = (Vec::new(), BTreeMap::new());
-        Session { wire, host: host.to_owned(), port, inbox, limit: STARTUP_BYTES_MAX, parameters }
+        let (inbox, parameters, answer) = (Vec::new(), BTreeMap::new(), Answer::begin());
+        Session { wire, host: host.to_owned(), port, inbox, limit: STARTUP_BYTES_MAX, answer, parameters }
     }
 
     pub(super) fn wire(&self) -> &Wire {
@@ -87,10 +111,9 @@ impl Session {
         self.receive_while(|waited| waited < ANSWER_TIMEOUT)
     }
 
-    /// The next message; while none comes, `go_on` is asked about once a second, with the time waited so far.
+    /// The next message; until it is there, `go_on` is asked about once a second, with the time since the answer's begin.
     fn receive_while(&mut self, mut go_on: impl FnMut(Duration) -> bool) -> Result<Message> {
         self.wire.set_timeout(PATIENCE).map_err(|error| self.broken(error))?;
-        let since = Instant::now();
         loop {
             while let Some(message) = self.buffered()? {
                 match message.tag {
@@ -102,15 +125,27 @@ impl Session {
             let mut chunk = [0; 8192];
             match self.wire.read(&mut chunk) {
                 Ok(0) => return Err(self.broken(io::Error::other("the server closed the connection"))),
-                Ok(count) => self.inbox.extend_from_slice(chunk.get(..count).unwrap_or_default()),
-                Err(error) if is_timeout(&error) && go_on(since.elapsed()) => {}
-                Err(error) if is_timeout(&error) => {
-                    return Err(self.broken(io::Error::other("the server did not answer in time")));
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(count) => self.take(chunk.get(..count).unwrap_or_default())?,
+                Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.broken(error)),
             }
+            let waited = self.answer.begun.elapsed();
+            if waited.saturating_sub(self.answer.asked) >= PATIENCE {
+                self.answer.asked = waited;
+                if !go_on(waited) {
+                    return Err(self.broken(io::Error::other("the server did not answer in time")));
+                }
+            }
         }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<()> {
+        self.answer.bytes = self.answer.bytes.saturating_add(bytes.len());
+        if self.answer.bytes > self.limit {
+            return Err(endless(self.limit));
+        }
+        self.inbox.extend_from_slice(bytes);
+        Ok(())
     }
 
     fn buffered(&mut self) -> Result<Option<Message>> {
@@ -133,7 +168,8 @@ impl Session {
             match message.tag {
                 b'Z' => return Ok(()),
                 b'E' => return Err(Refusal::parse(&message.body).into_error(during)),
-                _ => {}
+                b'K' => {}
+                tag => return Err(unexpected(tag)),
             }
         }
     }
@@ -150,6 +186,7 @@ impl Session {
         during: During<'_>,
         mut go_on: impl FnMut(Duration) -> bool,
     ) -> Result<Vec<TextRow>> {
+        self.answer = Answer::begin();
         self.send(&query_message(command))?;
         let mut rows = Vec::new();
         let mut refusal = None;
@@ -169,6 +206,7 @@ impl Session {
 
     /// Runs START_REPLICATION, up to CopyBothResponse.
     pub(super) fn copy_both(&mut self, command: &str, during: During<'_>) -> Result<()> {
+        self.answer = Answer::begin();
         self.send(&query_message(command))?;
         self.limit = frame::MESSAGE_BYTES_MAX;
         let message = self.receive()?;
@@ -187,6 +225,16 @@ fn is_timeout(error: &io::Error) -> bool {
 /// The error of a message that does not follow the protocol.
 pub(super) fn malformed(what: &str) -> Error {
     Error::new(Kind::Protocol, format!("the server sent an unexpected or malformed {what}"))
+}
+
+/// The error of a message that does not belong into a login.
+pub(super) fn unexpected(tag: u8) -> Error {
+    malformed(&format!("message of type {:?} during authentication", char::from(tag)))
+}
+
+/// The error of an answer that is longer than any should be.
+pub(super) fn endless(limit: usize) -> Error {
+    Error::new(Kind::Protocol, format!("the server's answer has more than {limit} bytes"))
 }
 
 /// The startup message. Every setting that changes the text of values is pinned, and no timeout may end the session.
@@ -243,7 +291,61 @@ fn text_row(body: &[u8]) -> Option<TextRow> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc::channel;
+
     use super::*;
+
+    /// What comes of a command at a server that says this over and over, with a pause behind each.
+    fn answered(said: &[u8], pause: Duration, go_on: impl FnMut(Duration) -> bool) -> Error {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut session = Session::over(Wire::over(ours), "a.internal", 5432);
+        let (over, is_over) = channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                while theirs.write_all(said).is_ok()
+                    && (pause.is_zero() || is_over.recv_timeout(pause).is_err_and(waits))
+                {}
+            });
+            let outcome = session.query_while("IDENTIFY_SYSTEM", During::Command, go_on);
+            drop((session, over));
+            outcome.unwrap_err()
+        })
+    }
+
+    fn waits(why: std::sync::mpsc::RecvTimeoutError) -> bool {
+        why == std::sync::mpsc::RecvTimeoutError::Timeout
+    }
+
+    /// Faults PG-27.
+    #[test]
+    fn a_server_that_says_something_but_never_the_answer_is_given_up() {
+        let notice = b"N\0\0\0\x06ab";
+        let row = b"D\0\0\0\x06\0\0";
+        for said in [&notice[..], row, b"S\0\0\0\x08a\0b\0"] {
+            let mut asked = 0;
+            let go_on = |waited| {
+                asked += 1;
+                waited < Duration::from_secs(1)
+            };
+            let error = answered(said, Duration::from_millis(50), go_on);
+            assert_eq!(
+                error.to_string(),
+                "postgres-unreachable: no connection to a.internal:5432: the server did not answer in time"
+            );
+            assert!((1..=2).contains(&asked), "once a second: {asked}");
+        }
+    }
+
+    /// Faults PG-27.
+    #[test]
+    fn an_answer_that_does_not_end_is_cut() {
+        for said in [&b"N\0\0\0\x06ab"[..], b"D\0\0\0\x06\0\0", b"S\0\0\0\x08a\0b\0"] {
+            let error = answered(&said.repeat(1000), Duration::ZERO, |_| true);
+            assert_eq!(error.to_string(), "protocol: the server's answer has more than 262144 bytes");
+        }
+    }
 
     #[test]
     fn rows_are_read_as_they_are_or_not_at_all() {

@@ -20,6 +20,8 @@ use crate::model::ChannelBinding;
 
 /// Time for a query; the server's own limit ends it first, unless the server is frozen.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(40);
+/// What is malformed where it is not said more exactly.
+const LOGIN: &str = "message during authentication";
 /// Statements that a session keeps prepared.
 const PREPARED_MAX: usize = 100;
 /// The session is pinned: no query hangs, no name resolves to anything but the system's.
@@ -154,7 +156,7 @@ where
     tokio::runtime::Handle::current().spawn(async move { drop(connection.await) })
 }
 
-fn login(settings: &SourceSettings) -> Config {
+pub(super) fn login(settings: &SourceSettings) -> Config {
     let mut config = Config::new();
     config
         .dbname(&settings.database)
@@ -191,18 +193,18 @@ fn failed(error: tokio_postgres::Error, settings: &SourceSettings, host: &str) -
     // tokio-postgres says only "error communicating with the server"; why lies beneath. Its kinds are private.
     let source = std::error::Error::source(&error);
     let io = source.and_then(|source| source.downcast_ref::<std::io::Error>()).and_then(std::io::Error::get_ref);
-    match io.and_then(|cause| cause.downcast_ref()) {
-        Some(Unanswered::Method(method)) => return auth::unacceptable(*method, &settings.user),
-        Some(Unanswered::Malformed) => return malformed("message during authentication"),
-        None => {}
+    if let Some(unanswered) = io.and_then(|cause| cause.downcast_ref::<Unanswered>()) {
+        return unanswered.into_error(&settings.user);
     }
     let cause = source.map_or_else(|| error.to_string(), ToString::to_string);
-    match cause.as_str() {
-        "password missing" => return auth::password_missing(&settings.user),
-        "server did not use channel binding" => return auth::unbound(),
-        _ => {}
+    match (error.to_string().as_str(), cause.as_str()) {
+        (_, "password missing") => auth::password_missing(&settings.user),
+        (_, "server did not use channel binding") => auth::unbound(),
+        ("authentication error", "unsupported SASL mechanism") => auth::without_scram(),
+        ("authentication error", _) => auth::untrusted(cause),
+        ("unexpected message from server" | "error parsing response from server", _) => malformed(LOGIN),
+        _ => wire::unreachable(host, settings.port, std::io::Error::other(cause)),
     }
-    wire::unreachable(host, settings.port, std::io::Error::other(cause))
 }
 
 /// A column's value, as the type that the query gives it.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{ClientConfig, ClientConnection};
@@ -58,13 +58,13 @@ impl Wire {
         let mut wire = Wire { socket, tls: None, unsent: Vec::new() };
         wire.set_timeout(timeout).map_err(broken)?;
         match tls {
-            Some(config) if !host.starts_with('/') => wire.encrypt(host, port, config)?,
+            Some(config) if !host.starts_with('/') => wire.encrypt(host, port, config, timeout)?,
             _ => {}
         }
         Ok(wire)
     }
 
-    fn encrypt(&mut self, host: &str, port: u16, config: ClientConfig) -> Result<()> {
+    fn encrypt(&mut self, host: &str, port: u16, config: ClientConfig, timeout: Duration) -> Result<()> {
         let broken = |error: io::Error| unreachable(host, port, error);
         self.socket.write_all(&SSL_REQUEST).map_err(broken)?;
         // Exactly one byte is read in plain text, so nothing that was slipped in before the handshake is ever believed.
@@ -75,8 +75,9 @@ impl Wire {
         }
         let mut connection = ClientConnection::new(Arc::new(config), tls::server_name(host)?)
             .map_err(|error| broken(io::Error::other(error)))?;
+        let mut socket = Patient { socket: &mut self.socket, until: Instant::now() + timeout };
         while connection.is_handshaking() {
-            connection.complete_io(&mut self.socket).map_err(broken)?;
+            connection.complete_io(&mut socket).map_err(broken)?;
         }
         self.tls = Some(Box::new(Tls { connection, records: vec![0; RECORDS_BYTES], received: 0..0 }));
         Ok(())
@@ -164,7 +165,7 @@ impl Wire {
     }
 
     /// A connection whose other end a test plays.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn over(socket: UnixStream) -> Wire {
         Wire { socket: Socket::Unix(socket), tls: None, unsent: Vec::new() }
     }
@@ -267,6 +268,31 @@ impl Read for Socket {
     }
 }
 
+/// A socket that is read from until a certain time only, however little comes at once.
+struct Patient<'a> {
+    socket: &'a mut Socket,
+    until: Instant,
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if Instant::now() >= self.until {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.socket.read(into)
+    }
+}
+
+impl Write for Patient<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
@@ -286,5 +312,37 @@ impl AsFd for Socket {
             Socket::Tcp(socket) => socket.as_fd(),
             Socket::Unix(socket) => socket.as_fd(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::mpsc::{RecvTimeoutError, channel};
+
+    use super::*;
+    use crate::model::{Security, TlsMode};
+
+    /// Faults PG-27.
+    #[test]
+    fn a_handshake_that_comes_byte_by_byte_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (over, is_over) = channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let (mut client, _) = listener.accept().unwrap();
+                // The head of a TLS record of 16 KiB, and then one zero after the other.
+                let mut said = b"S\x16\x03\x03\x40\x00".iter().chain(std::iter::repeat(&0));
+                let mut say = || said.next().is_some_and(|byte| client.write_all(&[*byte]).is_ok());
+                while say() && is_over.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {}
+            });
+            let config = tls::client_config(&Security::from(TlsMode::Require)).unwrap();
+            let wire = Wire::connect("127.0.0.1", port, config, Duration::from_millis(500));
+            drop(over);
+            let told = wire.err().map(|error| error.to_string()).unwrap_or_default();
+            let expected = "postgres-unreachable: no connection to 127.0.0.1:PORT: the server did not answer in time";
+            assert_eq!(told, expected.replace("PORT", &port.to_string()));
+        });
     }
 }

@@ -295,7 +295,7 @@ fn what_the_store_cannot_understand_is_an_error_with_topic_and_offset() -> Outco
     assert_eq!(error.kind(), Kind::CheckpointUnreadable);
     assert_eq!(
         error.to_string(),
-        "checkpoint-unreadable: offset 0 holds a record of format version 9 (this program reads up to 2) (topic test.walwright.checkpoint.unreadable)"
+        "checkpoint-unreadable: offset 0 of partition 0 holds a record of format version 9 (this program reads up to 2) (topic test.walwright.checkpoint.unreadable)"
     );
     Ok(())
 }

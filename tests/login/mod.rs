@@ -40,12 +40,18 @@ pub(crate) fn settings(server: &Postgres, tls: TlsMode) -> SourceSettings {
 
 /// What both kinds of connection say, which must be the same; None: both come in. The address is written ADDRESS.
 fn refusal(settings: &SourceSettings) -> Result<Option<String>> {
+    let [sql, replication] = refusals(settings)?;
+    assert_eq!(sql, replication);
+    Ok(sql)
+}
+
+/// What a SQL session says, and what a replication connection.
+fn refusals(settings: &SourceSettings) -> Result<[Option<String>; 2]> {
     let place = format!("{}:{}", settings.hosts.join(","), settings.port);
     let told = |error: walwright::error::Error| error.to_string().replace(&place, "ADDRESS");
     let sql = runtime()?.block_on(Sql::connect(settings)).err().map(told);
     let replication = Replication::connect(settings).err().map(told);
-    assert_eq!(sql, replication);
-    Ok(sql)
+    Ok([sql, replication])
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! The registry: away, without the contract, or against it.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
 
 use crate::support::Result;
 use crate::support::proxy::Proxy;
@@ -116,4 +120,62 @@ fn a_registry_that_goes_away_is_missed_at_a_start_only() -> Result<()> {
     assert_eq!(seen.iter().filter_map(|seen| seen.field("id").as_i64()).collect::<BTreeSet<_>>(), (1..=40).collect());
     assert_eq!(scene.read_all("orders")?.len(), 40);
     Ok(())
+}
+
+/// Faults REG-02, REG-09.
+#[test]
+fn a_registry_that_answers_nonsense_is_waited_out() -> Result<()> {
+    let stack = Stack::shared()?;
+    let scene = Scene::new("nonsense")?;
+    scene.push()?;
+    let url = stack.registry.url();
+    let address: SocketAddr = url.trim_start_matches("http://").split('/').next().unwrap_or_default().parse()?;
+    let front = stack.sandbox.port()?;
+    scene.process(&address.to_string(), &front.to_string())?;
+    let answers = [
+        (
+            "HTTP/1.1 500 x\r\ncontent-length: 43\r\n\r\n{\"error_code\":50001,\"message\":\"in trouble\"}",
+            "the registry answered 500: in trouble",
+        ),
+        ("HTTP/1.1 503 x\r\nretry-after: 86400\r\ncontent-length: 4\r\n\r\nbusy", "status 503, body 'busy'"),
+        ("HTTP/1.1 307 x\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n", "status 307, body ''"),
+        ("HTTP/1.1 200 x\r\ncontent-length: 9\r\n\r\n{\"id\": 1,", "status 200, body '{\"id\": 1,'"),
+        ("HTTP/1.1 200 x\r\ncontent-length: 9\r\n\r\n{\"id\"", "disconnected"),
+    ];
+    let (mut daemon, name) = (scene.launch()?, scene.name.clone());
+    for (answer, told) in answers {
+        let (heard, told_so) = channel();
+        thread::scope(|scope| -> Result<()> {
+            let listener = TcpListener::bind(front)?;
+            listener.set_nonblocking(true)?;
+            let answering = scope.spawn(move || {
+                while told_so.recv_timeout(Duration::from_millis(20)).is_err() {
+                    let Ok((mut client, _)) = listener.accept() else { continue };
+                    let mut answer = || -> std::io::Result<usize> {
+                        client.set_nonblocking(false)?;
+                        client.set_read_timeout(Some(Duration::from_millis(200)))?;
+                        client.write_all(answer.as_bytes())?;
+                        client.shutdown(Shutdown::Write)?;
+                        // The question, so that hanging up does not take the answer with it.
+                        client.read_to_end(&mut Vec::new())
+                    };
+                    // Where it goes wrong, the next attempt is answered.
+                    drop(answer());
+                }
+            });
+            let told = daemon.wait_report(&name, WITHIN, |report| {
+                report["kind"] == "registry-unreachable"
+                    && report["cause"].as_str().is_some_and(|cause| cause.contains(told))
+            });
+            heard.send(())?;
+            answering.join().unwrap();
+            assert_eq!(told?["state"], "retrying");
+            Ok(())
+        })?;
+    }
+    Proxy::start(front, address)?;
+    daemon.wait_ready(WITHIN)?;
+    scene.insert(1, 1)?;
+    scene.read("orders", 1)?;
+    scene.finish(daemon)
 }

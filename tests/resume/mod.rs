@@ -5,3 +5,4 @@ mod owners;
 mod removal;
 mod servers;
 mod slots;
+mod unreadable;

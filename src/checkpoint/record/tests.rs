@@ -94,7 +94,7 @@ fn what_cannot_be_understood_is_named() {
     ] {
         let error = apply(&mut State::default(), key, Some(value)).unwrap_err();
         assert_eq!(error.kind(), Kind::CheckpointUnreadable, "{key} {value}");
-        assert!(error.detail().starts_with("offset 7 holds "), "{error}");
+        assert!(error.detail().starts_with("offset 7 of partition 0 holds "), "{error}");
         assert!(error.detail().contains(detail), "{error}");
     }
     let long = format!(r#"{{"version":1,"instance":"{}"}}"#, "x".repeat(BYTES_MAX));
@@ -126,6 +126,12 @@ fn what_every_version_wrote_is_read() {
         assert_eq!(state.intent.unwrap().slot, "walwright_oms");
         assert_eq!(state.takeover.unwrap().instance, "0f1e2d3c4b5a69788796a5b4c3d2e1f0");
     }
+}
+
+#[test]
+fn a_split_transaction_at_the_end_of_all_positions_reaches_there() {
+    let partial = Some(Partial { commit_lsn: Lsn(u64::MAX), changes: 5 });
+    assert_eq!(Checkpoint { partial, ..checkpoint() }.reaches(), Lsn(u64::MAX));
 }
 
 proptest! {

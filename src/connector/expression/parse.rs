@@ -8,9 +8,17 @@ use super::{ColumnRef, Comparison, Expression, Literal, Node, NodeKind, Place, S
 use crate::connector::document::excerpt;
 use crate::error::{Fault, Faults};
 
+/// The longest expression: its parser calls itself for what is nested, and is slow.
+const BYTES_MAX: usize = 4096;
+
 impl Expression {
     /// Parses `text`, whose first character stands at `place`.
     pub fn parse(text: &str, place: Place) -> Result<Expression, Faults> {
+        if text.len() > BYTES_MAX {
+            let (file, Place { line, column, .. }) = (place.file.clone(), place);
+            let message = format!("an expression has at most {BYTES_MAX} bytes, this one has {}", text.len());
+            return Err(Faults(vec![Fault { file, line, column, path: String::new(), message, excerpt: None }]));
+        }
         let mut expression =
             Expression { text: text.to_owned(), place, root: Node { at: 0, kind: NodeKind::Literal(Literal::Null) } };
         let (tree, positions) = Parser::new().parse_with_source_info(text).map_err(|errors| {

@@ -120,3 +120,20 @@ fn memory_follows_the_bytes_and_not_the_counts() {
     }
     assert!(decoder.new.capacity() < 64 && decoder.truncated.capacity() < 64);
 }
+
+/// A clock that is far off, or bytes that are no time: what would be published with it, and the lag, cannot be reckoned.
+#[test]
+fn a_commit_time_is_one() {
+    let begin = |time: i64| Bytes::of(b'B').u64(1).u64(time.cast_unsigned()).u32(7).0;
+    let commit = |time: i64| Bytes::of(b'C').u8(0).u64(1).u64(2).u64(time.cast_unsigned()).0;
+    let (first, last) = (-211_813_488_000_000_000, i64::MAX - crate::model::PG_EPOCH_UNIX_MICROS);
+    for time in [first, 0, last] {
+        assert!(Decoder::new().decode(&begin(time)).is_ok() && Decoder::new().decode(&commit(time)).is_ok(), "{time}");
+    }
+    for time in [i64::MIN, first - 1, last + 1, i64::MAX] {
+        for bytes in [begin(time), commit(time)] {
+            let error = Decoder::new().decode(&bytes).map(|_| ()).unwrap_err();
+            assert!(error.detail().contains("a commit time that is none"), "{error}");
+        }
+    }
+}

@@ -190,3 +190,23 @@ proptest! {
         prop_assert!(write_text(&bytes, &mut out).is_err() || !out.is_empty());
     }
 }
+
+/// As many digits as there are, and more than there can be.
+#[test]
+fn the_longest_numeric_takes_its_own_length() {
+    let words = |words: &[u16]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>();
+    // 131072 digits before the point, 16383 behind it.
+    let longest = [words(&[36_864, 32_767, 0, 16_383]), words(&[9_999; 36_864])].concat();
+    // One digit, and all the zeros that weight and scale can say.
+    let widest = words(&[1, 32_767, 0, u16::MAX, 1]);
+    for binary in [longest, widest] {
+        let mut out = Vec::new();
+        let counted = allocation_counter::measure(|| write_text(&binary, &mut out).unwrap());
+        assert!(out.len() > 131_072 && counted.bytes_max < 1 << 20, "{} {counted:?}", out.len());
+        let mut out = Vec::new();
+        let digits = Digits { precision: 38, scale: 2 };
+        let counted = allocation_counter::measure(|| assert!(digits.write_numeric(&binary, &mut out).is_err()));
+        assert_eq!(counted.bytes_total, 0);
+    }
+    assert_eq!(write_text(&words(&[u16::MAX, 0, 0, 0]), &mut Vec::new()), Err(Reason::Malformed));
+}

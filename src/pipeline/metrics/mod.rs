@@ -329,7 +329,7 @@ impl ConnectorMetrics {
 }
 
 fn seconds_between(from_us: i64, to_us: i64) -> f64 {
-    (to_us - from_us).max(0) as f64 / 1e6
+    to_us.saturating_sub(from_us).max(0) as f64 / 1e6
 }
 
 /// The wall clock in microseconds since 2000-01-01, to compare with the server's commit times.
@@ -337,4 +337,17 @@ fn seconds_between(from_us: i64, to_us: i64) -> f64 {
 fn now_us() -> i64 {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(unix.as_micros()).unwrap_or(i64::MAX) - PG_EPOCH_UNIX_MICROS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_lag() {
+        assert_eq!(seconds_between(0, 1_500_000), 1.5);
+        for (from, to) in [(3_600_000_000, 0), (i64::MAX, i64::MIN)] {
+            assert_eq!(seconds_between(from, to), 0.0);
+        }
+    }
 }

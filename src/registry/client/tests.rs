@@ -195,3 +195,72 @@ fn credentials_become_a_header() {
         assert_eq!(base64(plain.as_bytes()), expected);
     }
 }
+
+/// What comes of a lookup at a registry that answers with these bytes, and again and again with those.
+fn answered(answer: &[u8], and_then: &[u8], pause: Duration) -> Error {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (over, is_over) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 64];
+            stream.read_exact(&mut head).unwrap();
+            let waits = |pause| is_over.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+            let mut alive = stream.write_all(answer).is_ok();
+            while alive && !and_then.is_empty() {
+                alive = stream.write_all(and_then).is_ok() && (pause.is_zero() || waits(pause));
+            }
+        });
+        let client = Client::new(&settings(url, Duration::from_secs(1))).unwrap();
+        let outcome = client.lookup("s", "{}");
+        drop((client, over));
+        outcome.unwrap_err()
+    })
+}
+
+/// Faults REG-02, REG-09.
+#[test]
+fn answers_that_are_none_are_waited_out() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+    let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+    let megabytes = 100 << 20;
+    let cases = [
+        // A hundred megabytes, announced or not; a byte at a time, in the head and behind it; closed in the middle.
+        (format!("{head}content-length: {megabytes}\r\n\r\n"), " ".repeat(1 << 16), Duration::ZERO),
+        (format!("{head}transfer-encoding: chunked\r\n\r\n"), chunk, Duration::ZERO),
+        (format!("{head}x: "), "x".to_owned(), Duration::from_millis(100)),
+        (format!("{head}content-length: 1000\r\n\r\n"), " ".to_owned(), Duration::from_millis(100)),
+        (format!("{head}content-length: 1000\r\n\r\n{{\"id\":"), String::new(), Duration::ZERO),
+        (format!("{head}\r\n{}", "[".repeat(100_000)), String::new(), Duration::ZERO),
+        ("HTTP/1.1 503 x\r\nretry-after: 86400\r\ncontent-length: 0\r\n\r\n".to_owned(), String::new(), Duration::ZERO),
+        ("SSH-2.0-OpenSSH_9.2\r\n".to_owned(), String::new(), Duration::ZERO),
+        (String::new(), String::new(), Duration::ZERO),
+    ];
+    for (answer, and_then, pause) in cases {
+        let mut told = None;
+        let counted =
+            allocation_counter::measure(|| told = Some(answered(answer.as_bytes(), and_then.as_bytes(), pause)));
+        let error = told.unwrap();
+        assert_eq!(error.kind(), Kind::RegistryUnreachable, "{answer}: {}", error.chain());
+        assert!(error.chain().len() < 1000 && !error.chain().contains("p@ss"), "{}", error.chain());
+        assert!(counted.bytes_max < 32 << 20, "{answer}: {counted:?}");
+    }
+}
+
+/// Faults REG-09.
+#[test]
+fn credentials_go_nowhere_else() {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let location = format!("http://{}/subjects/s", elsewhere.local_addr().unwrap());
+    for status in [301, 302, 303, 307, 308] {
+        let answer = format!("HTTP/1.1 {status} x\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
+        let error = answered(answer.as_bytes(), b"", Duration::ZERO);
+        let told = format!(
+            "looking up the schema of subject s: what answers there is no schema registry: status {status}, body ''"
+        );
+        assert_eq!((error.kind(), error.detail()), (Kind::RegistryUnreachable, told.as_str()));
+        assert_eq!(elsewhere.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "{status}");
+    }
+}

@@ -62,14 +62,40 @@ fn a_method_that_comes_late_is_refused_too() {
 fn scram_is_answered_and_trust_needs_no_answer() {
     let (_, heard) = outcome(&[&request(10, b"SCRAM-SHA-256\0\0")]);
     assert!(heard.starts_with(b"p") && !heard.windows(6).any(|window| window == b"geheim"));
-    // R, then ReadyForQuery; what the server sends later is not read along.
+    // R, then ReadyForQuery.
     assert_eq!(outcome(&[&request(0, b""), b"Z\0\0\0\x05I"]).0, "in");
 }
 
 #[test]
 fn a_message_shorter_than_its_head_ends_the_login() {
-    assert_eq!(outcome(&[b"N\0\0\0\x03"]).0, "the server sent a malformed message");
-    assert_eq!(Login::default().follow(&[b'R', 0, 0, 0, 7, 0, 0, 0, 10]), Err(Unanswered::Malformed));
+    let told = |length| format!("the server sent a message of type 'N' with the impossible length {length}");
+    assert_eq!(outcome(&[b"N\0\0\0\x03"]).0, told(3));
+    assert_eq!(outcome(&[b"N\xFF\xFF\xFF\xFF"]).0, told(-1));
+    assert_eq!(
+        Login::default().follow(&[b'R', 0, 0, 0, 7, 0, 0, 0, 10]),
+        Err(Unanswered::Length { tag: b'R', length: 7 })
+    );
+}
+
+/// Faults PG-27.
+#[test]
+fn what_is_only_claimed_costs_no_memory() {
+    for tag in *b"RESNKZ" {
+        let huge = [&[tag], &(1_i32 << 30).to_be_bytes()[..], b"\0\0\0\x0a"].concat();
+        let mut told = String::new();
+        let counted = allocation_counter::measure(|| told = outcome(&[&huge]).0);
+        let tag = char::from(tag);
+        assert_eq!(told, format!("the server sent a message of type {tag:?} with the impossible length 1073741824"));
+        assert!(counted.bytes_max < 1 << 20, "{counted:?}");
+    }
+}
+
+/// Faults PG-27.
+#[test]
+fn a_login_that_does_not_end_is_cut() {
+    let flood = b"S\0\0\0\x0bin\0hot\0".repeat(1 << 16);
+    let behind_trust = outcome(&[&request(0, b""), &flood]).0;
+    assert_eq!(behind_trust, "the server's answer has more than 262144 bytes");
 }
 
 #[test]
@@ -79,5 +105,6 @@ fn the_head_may_come_byte_by_byte() {
     for byte in &said {
         assert_eq!(login.follow(&[*byte]), Ok(false));
     }
-    assert_eq!(login.follow(&request(0, b"")), Ok(true));
+    assert_eq!(login.follow(&request(0, b"")), Ok(false));
+    assert_eq!(login.follow(b"Z\0\0\0\x05I"), Ok(true));
 }
