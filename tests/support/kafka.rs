@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -14,6 +15,7 @@ use rustix::process::Signal;
 
 use super::cache::JavaServers;
 use super::process::{Farewell, Process, run};
+use super::proxy::Proxy;
 use super::sandbox::{Sandbox, random};
 use super::{Result, runtime};
 
@@ -29,11 +31,13 @@ pub(crate) struct Options {
     pub(crate) settings: Vec<(String, String)>,
     /// Further listeners: name and security protocol.
     pub(crate) listeners: Vec<(&'static str, &'static str)>,
+    /// How many tests may put proxies before the brokers ([`Kafka::front`]), each its own.
+    pub(crate) fronts: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { brokers: 1, settings: Vec::new(), listeners: Vec::new() }
+        Self { brokers: 1, settings: Vec::new(), listeners: Vec::new(), fronts: 0 }
     }
 }
 
@@ -52,11 +56,31 @@ impl Options {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
     }
+
+    pub(crate) fn fronts(mut self, fronts: usize) -> Self {
+        self.fronts = fronts;
+        self
+    }
 }
 
 pub(crate) struct Kafka {
     cluster: String,
     nodes: Vec<Node>,
+    fronts_taken: AtomicUsize,
+}
+
+/// A way to all brokers through proxies.
+pub(crate) struct Front {
+    /// `bootstrap.servers`.
+    pub(crate) bootstrap: String,
+    /// One a broker.
+    pub(crate) proxies: Vec<Proxy>,
+}
+
+/// A listener that tells its clients to come by another address, where a proxy is.
+struct Fronted {
+    listens: SocketAddr,
+    advertised: SocketAddr,
 }
 
 struct Node {
@@ -66,6 +90,7 @@ struct Node {
     controllers: SocketAddr,
     /// The further listeners.
     others: Vec<(&'static str, SocketAddr)>,
+    fronts: Vec<Fronted>,
     folder: PathBuf,
     log: PathBuf,
     process: Option<Process>,
@@ -77,7 +102,8 @@ impl Kafka {
     pub(crate) fn start(sandbox: &Arc<Sandbox>, options: &Options) -> Result<Self> {
         let class_path = JavaServers::resolve()?.class_path();
         let nodes = (0..options.brokers).map(|_| Node::new(sandbox, &class_path, options));
-        let mut kafka = Self { cluster: cluster_id(), nodes: nodes.collect::<Result<_>>()? };
+        let (cluster, fronts_taken) = (cluster_id(), AtomicUsize::new(0));
+        let mut kafka = Self { cluster, nodes: nodes.collect::<Result<_>>()?, fronts_taken };
         kafka.format(options)?;
         kafka.nodes.iter_mut().try_for_each(Node::start)?;
         (0..options.brokers).try_for_each(|broker| kafka.wait_ready(broker))?;
@@ -107,6 +133,18 @@ impl Kafka {
     pub(crate) fn bootstrap_by(&self, listener: &str) -> String {
         let addresses = self.nodes.iter().flat_map(|node| &node.others).filter(|(name, _)| *name == listener);
         addresses.map(|(_, address)| address.to_string()).collect::<Vec<_>>().join(",")
+    }
+
+    /// Proxies before the brokers that nobody else uses.
+    pub(crate) fn front(&self) -> Result<Front> {
+        let number = self.fronts_taken.fetch_add(1, Ordering::Relaxed);
+        let fronts: Vec<_> = self.nodes.iter().filter_map(|node| node.fronts.get(number)).collect();
+        if fronts.is_empty() {
+            return Err("the brokers have no listener left for a proxy: see Options::fronts".into());
+        }
+        let bootstrap: Vec<_> = fronts.iter().map(|front| front.advertised.to_string()).collect();
+        let proxies = fronts.iter().map(|front| Proxy::start(front.advertised, front.listens));
+        Ok(Front { bootstrap: bootstrap.join(","), proxies: proxies.collect::<Result<_>>()? })
     }
 
     /// Users, their rights, and quotas, by `Access.java`; one change a slice.
@@ -236,6 +274,9 @@ impl Node {
             clients: sandbox.port()?,
             controllers: sandbox.port()?,
             others: options.listeners.iter().map(|(name, _)| Ok((*name, sandbox.port()?))).collect::<Result<_>>()?,
+            fronts: (0..options.fronts)
+                .map(|_| Ok(Fronted { listens: sandbox.port()?, advertised: sandbox.port()? }))
+                .collect::<Result<_>>()?,
             log: sandbox.log(&name)?,
             folder,
             process: None,
@@ -256,12 +297,17 @@ impl Node {
         let others: String = self.others.iter().map(|(name, address)| format!(",{name}://{address}")).collect();
         let protocols: String =
             options.listeners.iter().map(|(name, protocol)| format!(",{name}:{protocol}")).collect();
+        let fronts = || self.fronts.iter().enumerate();
+        let listening: String = fronts().map(|(i, front)| format!(",FRONT{i}://{}", front.listens)).collect();
+        let advertised: String = fronts().map(|(i, front)| format!(",FRONT{i}://{}", front.advertised)).collect();
+        let plain: String = fronts().map(|(i, _)| format!(",FRONT{i}:PLAINTEXT")).collect();
+        let threads = fronts().map(|(i, _)| format!("listener.name.front{i}.num.network.threads=1\n"));
         let own = format!(
             "node.id={id}\n\
              process.roles=broker,controller\n\
-             listeners=PLAINTEXT://{clients},CONTROLLER://{controllers}{others}\n\
-             advertised.listeners=PLAINTEXT://{clients}{others}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}\n\
+             listeners=PLAINTEXT://{clients},CONTROLLER://{controllers}{others}{listening}\n\
+             advertised.listeners=PLAINTEXT://{clients}{others}{advertised}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}{plain}\n\
              controller.listener.names=CONTROLLER\n\
              controller.quorum.voters={voters}\n\
              log.dirs={}\n\
@@ -280,7 +326,7 @@ impl Node {
             data.display()
         );
         let given = options.settings.iter().map(|(name, value)| format!("{name}={value}\n"));
-        std::iter::once(own).chain(given).collect()
+        std::iter::once(own).chain(threads).chain(given).collect()
     }
 
     fn java(&self, heap: &str) -> Command {

@@ -1,23 +1,50 @@
-//! A TCP proxy that can fall silent: between a daemon and a server, to be a network that stalls.
+//! A TCP proxy between a daemon and a server, to be a network that stalls, swallows, cuts, or is slow.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use super::Result;
 
+/// What is received at once.
+const PIECE_BYTES: usize = 1 << 14;
+
 /// Forwards connections until the test process ends.
 pub(crate) struct Proxy {
     address: SocketAddr,
-    stall: Arc<Mutex<Stall>>,
-    connections: Arc<AtomicUsize>,
-    /// So many of the first connections are a black hole.
-    swallowed: Arc<AtomicUsize>,
-    garbled: Arc<Mutex<Option<Garbled>>>,
+    way: Arc<Way>,
+}
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
+/// How the way is now, for all connections.
+#[derive(Default)]
+struct Way {
+    rules: Mutex<Rules>,
+    released: Condvar,
+}
+
+#[derive(Default)]
+struct Rules {
+    /// Of all that there have been.
+    connections: usize,
+    /// So many of the first connections are a black hole for what the client says, and for what the server says.
+    swallowed: [usize; 2],
+    held: [bool; 2],
+    garbled: Option<Garbled>,
+    stall: Stall,
+    cut: Option<Cut>,
+    delay: Duration,
+    slice: Option<usize>,
+    bytes_per_second: Option<u32>,
 }
 
 /// Bytes of the server that arrive as others, as many.
@@ -33,46 +60,27 @@ struct Stall {
     connections: usize,
 }
 
+/// An end that comes to a connection.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    side: Side,
+    /// Bytes of that side that pass before.
+    after: usize,
+    /// How many connections it will still come to.
+    connections: usize,
+}
+
 impl Proxy {
     /// Answers at `from` with what the server at `to` says.
     pub(crate) fn start(from: SocketAddr, to: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(from)?;
-        let proxy = Self {
-            address: listener.local_addr()?,
-            stall: Arc::default(),
-            connections: Arc::default(),
-            swallowed: Arc::default(),
-            garbled: Arc::default(),
-        };
-        let (stall, connections) = (Arc::clone(&proxy.stall), Arc::clone(&proxy.connections));
-        let (swallowed, garbled) = (Arc::clone(&proxy.swallowed), Arc::clone(&proxy.garbled));
+        let proxy = Self { address: listener.local_addr()?, way: Arc::default() };
+        let way = Arc::clone(&proxy.way);
         in_background(move || {
             for client in listener.incoming().flatten() {
+                // Whose server is gone is hung up on.
                 let Ok(server) = TcpStream::connect(to) else { continue };
-                let (Ok(from_client), Ok(to_server)) = (client.try_clone(), server.try_clone()) else { continue };
-                // Ends with the connection: whoever waits for it hears that the client has gone.
-                let (alive, gone) = channel::<()>();
-                let stall = Arc::clone(&stall);
-                let number = connections.fetch_add(1, Ordering::SeqCst);
-                let (swallowed, garbled) = (Arc::clone(&swallowed), Arc::clone(&garbled));
-                let passes = move || number >= swallowed.load(Ordering::SeqCst);
-                let passes_back = passes.clone();
-                in_background(move || {
-                    let _alive = alive;
-                    forward(from_client, to_server, |_| passes());
-                });
-                let (mut passed, mut stalled) = (0, false);
-                in_background(move || {
-                    forward(server, client, |bytes| {
-                        passed += bytes.len();
-                        garble(bytes, *garbled.lock().unwrap_or_else(PoisonError::into_inner));
-                        if !stalled && let Some(lasting) = due(&stall, passed) {
-                            stalled = true;
-                            let _gone_or_over = gone.recv_timeout(lasting);
-                        }
-                        passes_back()
-                    });
-                });
+                drop(connect(client, server, &way));
             }
         });
         Ok(proxy)
@@ -82,32 +90,178 @@ impl Proxy {
         self.address
     }
 
+    /// How many connections there have been.
+    pub(crate) fn connections(&self) -> usize {
+        self.way.rules().connections
+    }
+
     /// The next `connections` that bring more than `after` bytes from the server fall silent there, once each. What the
     /// client says still passes.
     pub(crate) fn stall(&self, after: usize, lasting: Duration, connections: usize) {
-        *self.stall.lock().unwrap_or_else(PoisonError::into_inner) = Stall { after, lasting, connections };
+        self.way.rules().stall = Stall { after, lasting, connections };
+    }
+
+    /// The next `connections` in which this side says more than `after` bytes end there, for both: so many bytes arrive.
+    pub(crate) fn cut(&self, side: Side, after: usize, connections: usize) {
+        self.way.rules().cut = Some(Cut { side, after, connections });
     }
 
     /// From now on these bytes of the server arrive as those, where they come in one piece.
     pub(crate) fn garble(&self, from: &'static [u8], to: &'static [u8]) {
         assert_eq!(from.len(), to.len());
-        *self.garbled.lock().unwrap_or_else(PoisonError::into_inner) = Some((from, to));
+        self.way.rules().garbled = Some((from, to));
     }
 
     /// The connections there are become a black hole: what either side says is received and goes nowhere. Later ones pass.
     pub(crate) fn swallow(&self) {
-        self.swallowed.store(self.connections.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.swallow_from(Side::Client);
+        self.swallow_from(Side::Server);
+    }
+
+    /// The same one way: what the other side says still passes.
+    pub(crate) fn swallow_from(&self, side: Side) {
+        let mut rules = self.way.rules();
+        rules.swallowed[side as usize] = rules.connections;
+    }
+
+    /// What either side says waits, on later connections too, until [`Self::release`]; nothing is lost.
+    pub(crate) fn hold(&self) {
+        self.hold_from(Side::Client);
+        self.hold_from(Side::Server);
+    }
+
+    /// The same one way.
+    pub(crate) fn hold_from(&self, side: Side) {
+        self.way.rules().held[side as usize] = true;
+    }
+
+    pub(crate) fn release(&self) {
+        self.way.rules().held = [false; 2];
+        self.way.released.notify_all();
+    }
+
+    /// From now on each piece, of 16 KiB at most, arrives so much later; with zero, at once.
+    pub(crate) fn delay(&self, by: Duration) {
+        self.way.rules().delay = by;
+    }
+
+    /// From now on bytes arrive in pieces of at most so many; None: as they come.
+    pub(crate) fn slice(&self, bytes: Option<usize>) {
+        self.way.rules().slice = bytes;
+    }
+
+    /// From now on no more than this passes each way of a connection; None: as fast as it goes.
+    pub(crate) fn limit(&self, bytes_per_second: Option<u32>) {
+        self.way.rules().bytes_per_second = bytes_per_second;
     }
 }
 
-/// How long a connection that has brought `passed` bytes is to be silent now.
-fn due(stall: &Mutex<Stall>, passed: usize) -> Option<Duration> {
-    let mut stall = stall.lock().unwrap_or_else(PoisonError::into_inner);
-    if passed <= stall.after {
-        return None;
+impl Way {
+    fn rules(&self) -> MutexGuard<'_, Rules> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    stall.connections = stall.connections.checked_sub(1)?;
-    Some(stall.lasting)
+}
+
+fn connect(client: TcpStream, server: TcpStream, way: &Arc<Way>) -> Result<()> {
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let number = {
+        let mut rules = way.rules();
+        rules.connections += 1;
+        rules.connections - 1
+    };
+    // Ends with the connection: whoever waits for it hears that the client has gone.
+    let (alive, gone) = channel::<()>();
+    let line = |side, gone| Line { side, number, way: Arc::clone(way), passed: 0, stalled: false, gone };
+    let (mut there, mut back) = (line(Side::Client, None), line(Side::Server, Some(gone)));
+    let (from_client, to_server) = (client.try_clone()?, server.try_clone()?);
+    in_background(move || {
+        let _alive = alive;
+        there.forward(from_client, to_server);
+    });
+    in_background(move || back.forward(server, client));
+    Ok(())
+}
+
+/// One direction of a connection.
+struct Line {
+    side: Side,
+    /// The connection's.
+    number: usize,
+    way: Arc<Way>,
+    /// Bytes so far.
+    passed: usize,
+    stalled: bool,
+    /// The server's line hears here that the client has gone.
+    gone: Option<Receiver<()>>,
+}
+
+impl Line {
+    /// Copies until one side ends or is cut off, then ends both.
+    fn forward(&mut self, mut from: TcpStream, mut to: TcpStream) {
+        let mut buffer = vec![0; PIECE_BYTES];
+        while let Ok(count @ 1..) = from.read(&mut buffer[..self.piece()]) {
+            let bytes = &mut buffer[..count];
+            self.wait(count);
+            let rest = self.before_cut(count);
+            self.passed += count;
+            if self.side == Side::Server {
+                garble(bytes, self.way.rules().garbled);
+            }
+            if !self.swallows() && to.write_all(&bytes[..rest.unwrap_or(count)]).is_err() || rest.is_some() {
+                break;
+            }
+        }
+        // The other direction's thread hears of it and ends too; out of a black hole comes no good-bye either.
+        if !self.swallows() {
+            drop((from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)));
+        }
+    }
+
+    fn piece(&self) -> usize {
+        self.way.rules().slice.unwrap_or(PIECE_BYTES)
+    }
+
+    fn swallows(&self) -> bool {
+        self.number < self.way.rules().swallowed[self.side as usize]
+    }
+
+    /// How many of the next `count` bytes still arrive, where the connection is to end within them.
+    fn before_cut(&self, count: usize) -> Option<usize> {
+        let mut rules = self.way.rules();
+        let cut = rules.cut.as_mut().filter(|cut| cut.side == self.side && self.passed + count > cut.after)?;
+        cut.connections = cut.connections.checked_sub(1)?;
+        Some(cut.after.saturating_sub(self.passed))
+    }
+
+    /// Until the next `count` bytes may pass.
+    fn wait(&mut self, count: usize) {
+        if let Some(lasting) = self.stall(count)
+            && let Some(gone) = &self.gone
+        {
+            self.stalled = true;
+            let _gone_or_over = gone.recv_timeout(lasting);
+        }
+        let rules = self.way.rules();
+        let held = |rules: &mut Rules| rules.held[self.side as usize];
+        let rules = self.way.released.wait_while(rules, held).unwrap_or_else(PoisonError::into_inner);
+        let sending = rules.bytes_per_second.map(|rate| Duration::from_secs_f64(count as f64 / f64::from(rate)));
+        let delay = rules.delay + sending.unwrap_or_default();
+        drop(rules);
+        if !delay.is_zero() {
+            pause(delay);
+        }
+    }
+
+    /// How long this connection is to be silent before the next `count` bytes.
+    fn stall(&self, count: usize) -> Option<Duration> {
+        let mut rules = self.way.rules();
+        if self.side == Side::Client || self.stalled || self.passed + count <= rules.stall.after {
+            return None;
+        }
+        rules.stall.connections = rules.stall.connections.checked_sub(1)?;
+        Some(rules.stall.lasting)
+    }
 }
 
 fn garble(bytes: &mut [u8], garbled: Option<Garbled>) {
@@ -117,18 +271,9 @@ fn garble(bytes: &mut [u8], garbled: Option<Garbled>) {
     }
 }
 
-/// Copies what `passes` until one side ends, then ends both.
-fn forward(mut from: TcpStream, mut to: TcpStream, mut passes: impl FnMut(&mut [u8]) -> bool) {
-    let mut buffer = vec![0; 1 << 14];
-    while let Ok(count @ 1..) = from.read(&mut buffer) {
-        if passes(&mut buffer[..count]) && to.write_all(&buffer[..count]).is_err() {
-            break;
-        }
-    }
-    // The other direction's thread hears of it and ends too; out of a black hole comes no good-bye either.
-    if passes(&mut []) {
-        drop((from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)));
-    }
+#[allow(clippy::disallowed_methods, reason = "a slow network is made of time")]
+fn pause(time: Duration) {
+    thread::sleep(time);
 }
 
 #[allow(clippy::disallowed_methods, reason = "a proxy's threads end with their connections or the test process")]

@@ -42,6 +42,10 @@ impl Registry {
         format!("http://{}/apis/ccompat/v7", self.address)
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn log(&self) -> &Path {
         &self.log
     }

@@ -257,6 +257,21 @@ impl Scene {
         Ok(proxy)
     }
 
+    /// Kafka on the shared stack, through proxies of this scene's own; what the test reads does not pass them.
+    pub(crate) fn through_front(&self) -> Result<Proxy> {
+        let mut front = Stack::shared()?.kafka.front()?;
+        self.process(&format!("brokers = \"{}\"", self.brokers), &format!("brokers = \"{}\"", front.bootstrap))?;
+        front.proxies.pop().ok_or_else(|| "no broker has a proxy".into())
+    }
+
+    /// The registry on the shared stack, through a proxy.
+    pub(crate) fn through_registry_proxy(&self) -> Result<Proxy> {
+        let stack = Stack::shared()?;
+        let (server, here) = (stack.registry.address(), stack.sandbox.port()?);
+        self.process(&server.to_string(), &here.to_string())?;
+        Proxy::start(here, server)
+    }
+
     /// A session of the superuser.
     pub(crate) fn sql(&self) -> Result<Sql> {
         Sql::connect(&self.connection)

@@ -12,6 +12,9 @@ use super::sandbox::Sandbox;
 use super::sql::Sql;
 use super::{Context, Result};
 
+/// Of the shared broker: as many tests as have proxies before it, and a few more.
+const FRONTS: usize = 16;
+
 pub(crate) struct Stack {
     pub(crate) postgres: Postgres,
     pub(crate) kafka: Kafka,
@@ -23,7 +26,7 @@ impl Stack {
     /// The servers of this test binary, started on first use. Nobody can stop them; the reaper does in the end.
     pub(crate) fn shared() -> Result<&'static Self> {
         static SHARED: LazyLock<Result<Stack>> =
-            LazyLock::new(|| Stack::own(postgres::Options::default(), &kafka::Options::default()));
+            LazyLock::new(|| Stack::own(postgres::Options::default(), &kafka::Options::default().fronts(FRONTS)));
         SHARED.as_ref().map_err(ToString::to_string).context("start the shared stack")
     }
 
