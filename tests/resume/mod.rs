@@ -3,5 +3,5 @@
 mod gaps;
 mod owners;
 mod removal;
-mod servers;
-mod slots;
+pub(crate) mod servers;
+pub(crate) mod slots;
