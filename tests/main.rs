@@ -4,6 +4,7 @@
 mod contract;
 mod deploy;
 mod face;
+mod faults;
 mod flow;
 mod guides;
 mod isolation;

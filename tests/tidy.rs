@@ -1,7 +1,7 @@
 //! Style as a test: who may import whom, and how long files and functions may be.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -223,24 +223,119 @@ fn no_unwrap_is_excused_outside_tests() {
     }
 }
 
-/// The fault model claims nothing that no test shows: what it names exists.
+/// Wall clocks jump, so nothing is decided by one: it tells of a lag, of when a start and an operator's act were.
+/// Faults: PRC-13.
 #[test]
-fn every_test_that_the_fault_model_names_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join("docs/fault-model.md")).unwrap();
-    let names: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|name| name.matches("::").count() >= 2).collect();
-    assert!(names.len() > 20, "{names:?}");
-    let missing: Vec<_> = names.into_iter().filter(|name| !test_exists(root, name)).collect();
-    assert!(missing.is_empty(), "no such test: {missing:#?}");
+fn wall_clocks_are_read_in_named_places_only() {
+    let reading = sources("src").into_iter().filter(|(path, text)| code(path, text).contains("SystemTime"));
+    let places: Vec<_> = reading.map(|(path, _)| path.display().to_string()).collect();
+    assert_eq!(places, ["src/cli/consent.rs", "src/pipeline/metrics/mod.rs", "src/pipeline/start.rs"]);
 }
 
-/// Module, file and function: the function in `tests/module/file.rs` or `tests/module/file/mod.rs`.
-fn test_exists(root: &Path, name: &str) -> bool {
-    let (module, function) = name.rsplit_once("::").unwrap();
-    let file = root.join("tests").join(module.replace("::", "/"));
-    let texts =
-        [file.with_extension("rs"), file.join("mod.rs")].map(|path| fs::read_to_string(path).unwrap_or_default());
-    texts.iter().any(|text| text.contains(&format!("\nfn {function}() -> Result<()>")))
+/// A test's name, as the pages spell it: module and function, below `tests/`; those of `src/` begin with the crate's name.
+/// With it the faults of the matrix that it names above itself (`/// Faults: ACK-01, PG-03.`). What `make torture` and
+/// `make sweep` run is named by its function.
+fn shown() -> BTreeMap<String, BTreeSet<String>> {
+    let mut shown = BTreeMap::new();
+    for (path, text) in sources("tests").into_iter().chain(sources("src")) {
+        let command = path.starts_with("tests/torture") || path.starts_with("tests/trial");
+        let (mut faults, mut is_test) = (BTreeSet::new(), false);
+        for line in text.lines() {
+            let words = line.trim_start();
+            if let Some(named) = words.strip_prefix("/// Faults: ") {
+                faults = named.trim_end_matches('.').split(", ").map(str::to_owned).collect();
+            } else if words == "#[test]" {
+                is_test = true;
+            } else if let Some(rest) = words.trim_start_matches("pub(crate) ").strip_prefix("fn ") {
+                let name = rest.split('(').next().unwrap();
+                if is_test || command && !faults.is_empty() {
+                    shown.insert(test_name(&path, line.starts_with(' '), name), std::mem::take(&mut faults));
+                }
+                assert!(faults.is_empty(), "{}: {name} names faults and is no test", path.display());
+                is_test = false;
+            }
+        }
+    }
+    shown
+}
+
+fn test_name(path: &Path, indented: bool, function: &str) -> String {
+    let module = path.with_extension("").display().to_string();
+    let module = module.trim_end_matches("/mod").replace('/', "::");
+    match module.split_once("::").unwrap() {
+        ("tests", module) => format!("{module}::{function}"),
+        // Within proptest's macro what stands in a file of tests is indented too.
+        (_, module) if indented && !module.ends_with("tests") && !module.contains("::tests::") => {
+            format!("walwright::{module}::tests::{function}")
+        }
+        (_, module) => format!("walwright::{module}::{function}"),
+    }
+}
+
+/// The names between backticks that have the form of a test's.
+fn tests_in(text: &str) -> BTreeSet<String> {
+    text.split('`').skip(1).step_by(2).filter(|name| name.contains("::")).map(str::to_owned).collect()
+}
+
+/// The rows of a page's tables that begin with an id: it, and the rest of the row.
+fn rows(page: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page)).unwrap();
+    let row = |line: &str| {
+        let (id, rest) = line.strip_prefix("| ")?.split_once(" | ")?;
+        let is_id = id.ends_with(|last: char| last.is_ascii_digit()) && id.contains('-');
+        is_id.then(|| (id.to_owned(), rest.trim_end_matches(" |").to_owned()))
+    };
+    text.lines().filter_map(row).collect()
+}
+
+/// The pages claim nothing that no test shows: what they name exists.
+#[test]
+fn every_test_that_a_page_names_exists() {
+    let shown = shown();
+    for page in ["fault-model.md", "their-bugs.md", "fault-matrix.md"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page)).unwrap();
+        let names =
+            tests_in(&text).into_iter().filter(|name| name.matches("::").count() >= 2 || page != "fault-model.md");
+        let missing: Vec<_> = names.filter(|name| !shown.contains_key(name)).collect();
+        assert!(missing.is_empty(), "{page}: no such test: {missing:#?}");
+        assert!(tests_in(&text).len() > 20, "{page}");
+    }
+}
+
+/// The page of the fault matrix and the tests name each other.
+#[test]
+fn the_fault_matrix_is_that_of_the_tests() {
+    let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (test, faults) in shown() {
+        for fault in faults {
+            named.entry(fault).or_default().insert(test.clone());
+        }
+    }
+    let rows = rows("fault-matrix.md");
+    let ids: BTreeSet<_> = rows.iter().map(|(id, _)| id).collect();
+    assert_eq!(ids.len(), rows.len(), "an id has two rows");
+    for (id, rest) in &rows {
+        let tests = rest.rsplit(" | ").next().map(tests_in).unwrap_or_default();
+        assert_eq!(named.remove(id).unwrap_or_default(), tests, "{id}: the tests that name it, and the page");
+        assert!(!tests.is_empty() || rest.len() > 30, "{id} has neither a test nor a reason");
+    }
+    assert!(named.is_empty(), "not on the page: {named:?}");
+    let automated = rows.iter().filter(|(_, rest)| !tests_in(rest).is_empty()).count();
+    println!("{automated} faults are shown by tests, {} are not", rows.len() - automated);
+    assert!(automated >= 100, "{automated} faults are shown by tests");
+}
+
+/// Incidents of other systems: each has a test here, or the reason why it has none.
+#[test]
+fn what_others_got_wrong_is_tried_here() {
+    let rows = rows("their-bugs.md");
+    let ids: BTreeSet<_> = rows.iter().map(|(id, _)| id).collect();
+    assert_eq!(ids.len(), rows.len(), "an incident has two rows");
+    let last = |rest: &str| rest.rsplit(" | ").next().unwrap().to_owned();
+    let shown = rows.iter().filter(|(_, rest)| !tests_in(&last(rest)).is_empty()).count();
+    assert!(rows.iter().all(|(_, rest)| last(rest).len() > 20), "neither a test nor a reason");
+    println!("{shown} incidents are tried by tests, {} are not", rows.len() - shown);
+    assert!(shown >= 75, "{shown} of {} incidents are tried", rows.len());
 }
 
 /// Each kind of error is brought about on real servers somewhere, and what is said is compared from its first word on.

@@ -112,6 +112,7 @@ mod tests {
         assert_eq!(ledger.commit(Lsn(100), Lsn(110)).unwrap(), Lsn(110));
     }
 
+    /// Faults: ACK-05.
     #[test]
     fn a_keepalive_inside_a_transaction_confirms_nothing() {
         let mut ledger = Ledger::new(Lsn(100), None);
@@ -129,6 +130,7 @@ mod tests {
         assert_eq!(ledger.keepalive(Lsn(40)), None);
     }
 
+    /// Faults: ACK-10.
     #[test]
     fn replayed_transactions_never_move_the_next_lsn_back() {
         let mut ledger = Ledger::new(Lsn(100), None);

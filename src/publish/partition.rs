@@ -34,6 +34,7 @@ fn murmur2(data: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
+    /// Faults: KF-15.
     #[test]
     fn murmur2_gives_the_values_of_kafkas_own_test() {
         // UtilsTest.testMurmur2

@@ -149,6 +149,7 @@ mod tests {
         assert_eq!(bytes, golden);
     }
 
+    /// Faults: PG-27.
     #[test]
     fn hostile_lengths_are_refused_before_anything_is_allocated() {
         for length in [i32::MIN, -1, 0, 3, i32::MAX] {

@@ -94,6 +94,7 @@ mod tests {
         Refusal::parse(body.as_bytes())
     }
 
+    /// Faults: PG-22, PG-26.
     #[test]
     fn place_and_code_choose_the_kind() {
         let kind = |code, message, during| refusal(code, message).into_error(during).kind();

@@ -193,6 +193,7 @@ fn literal(text: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Faults: DDL-16.
     #[test]
     fn names_are_quoted_for_the_replication_grammar() {
         assert_eq!(

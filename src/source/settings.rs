@@ -82,6 +82,7 @@ impl Default for StreamSettings {
 mod tests {
     use super::*;
 
+    /// Faults: PG-06.
     #[test]
     fn status_goes_out_thrice_in_the_servers_patience() {
         let interval = |ms| StreamSettings::for_wal_sender_timeout(Duration::from_millis(ms)).status_interval;

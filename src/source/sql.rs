@@ -24,9 +24,10 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(40);
 const LOGIN: &str = "message during authentication";
 /// Statements that a session keeps prepared.
 const PREPARED_MAX: usize = 100;
-/// The session is pinned: no query hangs, no name resolves to anything but the system's.
-const OPTIONS: &str = "-c statement_timeout=30000 -c lock_timeout=10000 -c search_path=pg_catalog -c DateStyle=ISO \
-                       -c TimeZone=UTC";
+/// The session is pinned: no query hangs, what the role is set to does not end it while it waits, no name resolves to
+/// anything but the system's.
+const OPTIONS: &str = "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_session_timeout=0 \
+                       -c idle_in_transaction_session_timeout=0 -c search_path=pg_catalog -c DateStyle=ISO -c TimeZone=UTC";
 
 /// A SQL session on the primary, with the task that drives it.
 pub struct Sql {

@@ -22,6 +22,7 @@ fn contracts() -> Vec<Arc<Contract>> {
     repository.iter().cloned().collect()
 }
 
+/// Faults: REG-03.
 #[test]
 fn a_pushed_contract_is_found_and_an_incompatible_one_refused() -> Result<()> {
     let registry = Registry::start(&Arc::new(Sandbox::new()?))?;

@@ -13,6 +13,7 @@ fn second(scene: &Scene, fields: &str) -> Result<()> {
 
 const NOTE: &str = r#"{ "name": "note", "type": ["null", "string"], "default": null, "doc": "A longer note." }"#;
 
+/// Faults: REG-08.
 #[test]
 fn versions_that_read_each_other_pass() -> Result<()> {
     let scene = Scene::new("compatible")?;
@@ -30,6 +31,7 @@ fn versions_that_read_each_other_pass() -> Result<()> {
     Ok(())
 }
 
+/// Faults: REG-08.
 #[test]
 fn versions_that_do_not_are_named_with_the_reason() -> Result<()> {
     let scene = Scene::new("incompatible")?;

@@ -6,5 +6,5 @@ mod quiet;
 mod readiness;
 pub(crate) mod rules;
 mod stalls;
-mod transactions;
+pub(crate) mod transactions;
 pub(crate) mod values;

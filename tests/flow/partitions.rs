@@ -79,6 +79,7 @@ fn a_partition_that_does_not_send_the_old_row_is_found_at_the_start() -> Result<
     scene.finish(daemon)
 }
 
+/// Faults: DDL-07.
 #[test]
 fn a_partition_that_is_added_without_the_roots_identity_halts_before_anything_wrong_is_published() -> Result<()> {
     a_narrower_partition_halts(&Scene::new("widened")?)

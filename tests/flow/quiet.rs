@@ -46,6 +46,7 @@ fn retained_is_bounded(scene: &Scene, sql: &Sql) -> Result<()> {
     bounded.ok_or_else(|| "the slot retains WAL".into())
 }
 
+/// Faults: ACK-06, ACK-18.
 #[test]
 fn busy_other_tables_do_not_hold_the_slot_back() -> Result<()> {
     let scene = Scene::new("othertables")?;
@@ -55,6 +56,7 @@ fn busy_other_tables_do_not_hold_the_slot_back() -> Result<()> {
     scene.finish(daemon)
 }
 
+/// Faults: ACK-06.
 #[test]
 fn busy_other_databases_do_not_hold_the_slot_back() -> Result<()> {
     let scene = Scene::new("otherdbs")?;
@@ -65,6 +67,7 @@ fn busy_other_databases_do_not_hold_the_slot_back() -> Result<()> {
     scene.finish(daemon)
 }
 
+/// Faults: ACK-18.
 #[test]
 fn filtered_changes_do_not_hold_the_slot_back() -> Result<()> {
     let scene = Scene::new("filtering")?;
@@ -77,6 +80,7 @@ fn filtered_changes_do_not_hold_the_slot_back() -> Result<()> {
 }
 
 /// Alerts look at the lag: what does not stream may not seem to have none.
+/// Faults: OPS-06.
 #[test]
 fn a_halted_connector_tells_of_its_lag() -> Result<()> {
     let scene = Scene::new("haltedlag")?;
@@ -121,6 +125,7 @@ fn walsender(scene: &Scene) -> Result<Option<i32>> {
     scene.sql()?.value(&holder)
 }
 
+/// Faults: PG-07, KF-16.
 #[test]
 fn the_server_hears_from_us_while_a_broker_is_frozen() -> Result<()> {
     let stack = Stack::shared()?;
@@ -146,6 +151,7 @@ fn the_server_hears_from_us_while_a_broker_is_frozen() -> Result<()> {
     scene.exactly(100_000)
 }
 
+/// Faults: PG-01, KF-01.
 #[test]
 fn kafka_away_for_a_minute_and_postgres_stopped_meanwhile() -> Result<()> {
     let stack = Stack::shared()?;

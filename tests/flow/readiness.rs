@@ -51,6 +51,7 @@ fn walsender(scene: &Scene, sql: &Sql) -> Result<Pid> {
 
 /// Nothing is owed on an idle connection, and the network says nothing when it swallows what is sent. The server finds
 /// out too and lets go of the slot, so that nobody needs to help.
+/// Faults: PG-03, OPS-05.
 #[test]
 fn the_way_to_postgres_is_a_black_hole() -> Result<()> {
     let scene = Scene::new("blackhole")?;
@@ -63,6 +64,7 @@ fn the_way_to_postgres_is_a_black_hole() -> Result<()> {
     turns_green(&scene, daemon)
 }
 
+/// Faults: PG-09, OPS-05.
 #[test]
 fn the_walsender_is_frozen() -> Result<()> {
     let scene = Scene::new("frozensender")?;
@@ -79,6 +81,7 @@ fn the_walsender_is_frozen() -> Result<()> {
     turns_green(&scene, daemon)
 }
 
+/// Faults: PG-01, OPS-05.
 #[test]
 fn postgres_is_gone() -> Result<()> {
     let stack = Stack::shared()?;
@@ -92,6 +95,7 @@ fn postgres_is_gone() -> Result<()> {
     turns_green(&scene, daemon)
 }
 
+/// Faults: KF-01, OPS-05.
 #[test]
 fn the_only_broker_is_gone() -> Result<()> {
     let stack = Stack::shared()?;

@@ -52,6 +52,7 @@ fn contract(name: &str) -> String {
     )
 }
 
+/// Faults: DDL-13, TXN-02, KF-19.
 #[test]
 fn every_change_is_published_or_filtered_by_a_named_rule() -> Result<()> {
     every_change_is_accounted_for(&Scene::new("rules")?)
@@ -114,6 +115,7 @@ pub(crate) fn every_change_is_accounted_for(scene: &Scene) -> Result<()> {
     scene.finish(daemon)
 }
 
+/// Faults: DDL-13.
 #[test]
 fn a_truncate_halts_unless_it_is_filtered() -> Result<()> {
     let scene = Scene::new("truncate")?;

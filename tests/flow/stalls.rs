@@ -53,6 +53,7 @@ fn a_source_that_is_silent_at_the_same_place_each_time_gets_through() -> Result<
     published_once(&scene, daemon)
 }
 
+/// Faults: TXN-12.
 #[test]
 fn a_transaction_that_outlasts_its_kafka_transaction_twice_halts() -> Result<()> {
     let stack = Stack::shared()?;

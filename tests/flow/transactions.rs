@@ -7,9 +7,9 @@ use crate::support::scene::Scene;
 use crate::support::seen::Seen;
 
 /// About 4 MiB of events, several of the pieces in which a long transaction leaves.
-pub(super) const LARGE: &str =
+pub(crate) const LARGE: &str =
     "INSERT INTO orders SELECT i, 'NEW', 1, repeat('x', 200) FROM generate_series(1, 20000) i";
-pub(super) const LARGE_ROWS: usize = 20_000;
+pub(crate) const LARGE_ROWS: usize = 20_000;
 
 pub(super) fn keys(seen: &[Seen]) -> BTreeSet<i64> {
     seen.iter().filter_map(|seen| seen.field("id").as_i64()).collect()
@@ -19,6 +19,7 @@ pub(super) fn ids(seen: &[Seen]) -> BTreeSet<String> {
     seen.iter().map(|seen| seen.id().to_owned()).collect()
 }
 
+/// Faults: TXN-01.
 #[test]
 fn a_large_transaction_arrives_whole_among_small_ones() -> Result<()> {
     let scene = Scene::new("whole")?;
@@ -34,6 +35,7 @@ fn a_large_transaction_arrives_whole_among_small_ones() -> Result<()> {
     scene.finish(daemon)
 }
 
+/// Faults: TXN-08.
 #[test]
 fn a_split_transaction_arrives_complete_once_also_across_a_kill() -> Result<()> {
     let scene = Scene::new("split")?;
@@ -74,6 +76,7 @@ fn at_least_once_gives_the_same_events_and_ids_and_loses_nothing_across_a_kill()
     Ok(())
 }
 
+/// Faults: ACK-01.
 #[test]
 fn committed_rows_are_there_exactly_once_after_kills() -> Result<()> {
     let scene = Scene::new("kills")?;

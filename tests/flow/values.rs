@@ -96,6 +96,7 @@ fn rows() -> Vec<(&'static str, Json)> {
     ]
 }
 
+/// Faults: REG-10.
 #[test]
 fn a_value_of_every_type_arrives_as_it_was_written() -> Result<()> {
     every_type_arrives(&Scene::new("values")?)

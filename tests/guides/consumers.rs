@@ -144,6 +144,7 @@ fn disturb(scene: &Scene, original: &Seen) -> Result<()> {
     Ok(aborting.abort_transaction(WITHIN)?)
 }
 
+/// Faults: KF-19, REG-10.
 #[test]
 fn all_samples_see_what_the_tables_hold() -> Result<()> {
     let scene = Scene::new("samples")?;

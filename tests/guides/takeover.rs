@@ -34,6 +34,7 @@ fn confirmed(scene: &Scene) -> Result<(Lsn, bool)> {
     Ok((position.parse()?, scene.sql()?.value(&of("active"))?))
 }
 
+/// Faults: DDL-01.
 #[test]
 fn a_slot_goes_from_one_consumer_to_the_next_without_loss() -> Result<()> {
     let scene = Scene::new("takeover")?;

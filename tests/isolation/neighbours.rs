@@ -85,6 +85,7 @@ fn panicked(daemon: &Daemon, connectors: [&str; 2]) -> Result<String> {
     Ok(name.to_owned())
 }
 
+/// Faults: PRC-12.
 #[cfg(feature = "faults")]
 #[test]
 fn a_panic_of_the_committer_halts_its_connector_and_no_other() -> Result<()> {
@@ -106,6 +107,7 @@ fn a_panic_of_the_committer_halts_its_connector_and_no_other() -> Result<()> {
     scene.finish(daemon)
 }
 
+/// Faults: PRC-12.
 #[cfg(feature = "faults")]
 #[test]
 fn a_panic_of_a_connectors_own_thread_halts_it_and_no_other() -> Result<()> {

@@ -72,6 +72,7 @@ fn a_halted_connector_is_started_again() -> Result<()> {
     scene.finish(daemon)
 }
 
+/// Faults: PRC-17.
 #[test]
 fn what_cannot_be_reloaded_is_said() -> Result<()> {
     let scene = Scene::new("stays")?;

@@ -175,6 +175,7 @@ fn told(scene: &Scene, kind: &str) -> Result<String> {
     Ok(cause)
 }
 
+/// Faults: KF-18.
 #[test]
 fn a_wrong_password_until_it_is_right() -> Result<()> {
     for (mechanism, user, right) in
@@ -195,6 +196,7 @@ fn a_wrong_password_until_it_is_right() -> Result<()> {
     Ok(())
 }
 
+/// Faults: KF-18.
 #[test]
 fn a_broker_of_another_authority_or_name_is_not_believed() -> Result<()> {
     let secured = Secured::shared()?;

@@ -48,6 +48,7 @@ fn listen(stream: Stream, until: impl Fn(&Stream) -> bool) -> Result<Duration> {
     Ok(longest)
 }
 
+/// Faults: PG-05.
 #[test]
 fn an_idle_server_is_asked_and_not_given_up() -> Result<()> {
     let scene = Scene::new("idle_server")?;
@@ -60,6 +61,7 @@ fn an_idle_server_is_asked_and_not_given_up() -> Result<()> {
     Ok(())
 }
 
+/// Faults: PG-05.
 #[test]
 #[ignore = "test-full: decodes half a gigabyte, and measures"]
 fn a_server_that_filters_for_long_is_not_given_up() -> Result<()> {
@@ -80,6 +82,7 @@ fn a_server_that_filters_for_long_is_not_given_up() -> Result<()> {
     Ok(())
 }
 
+/// Faults: PG-03.
 #[test]
 fn a_black_hole_is_found_and_the_next_connection_passes() -> Result<()> {
     let scene = Scene::new("black_hole")?;

@@ -41,6 +41,7 @@ impl Front {
     }
 }
 
+/// Faults: REG-04.
 #[test]
 fn a_user_with_a_password_that_changes() -> Result<()> {
     // wal:p@ss

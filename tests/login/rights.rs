@@ -42,6 +42,7 @@ fn is(right: &Right, name: &str, operation: &str) -> bool {
     right[3].contains(name) && right[4] == operation
 }
 
+/// Faults: KF-12.
 #[test]
 fn without_the_transactional_id() -> Result<()> {
     let cause = denied("acl_id", |right| right[1] == "TransactionalId")?;
@@ -67,6 +68,7 @@ fn without_creating_the_checkpoint_topic() -> Result<()> {
     Ok(())
 }
 
+/// Faults: KF-12.
 #[test]
 fn without_creating_the_events_topic() -> Result<()> {
     let cause = denied("acl_create_events", |right| is(right, "orders", "Create"))?;
@@ -111,6 +113,7 @@ fn without_reading_settings_it_goes_on_unchecked() -> Result<()> {
     scene.finish(daemon)
 }
 
+/// Faults: KF-12.
 #[test]
 fn the_right_to_write_is_taken_away_and_given_back_while_it_runs() -> Result<()> {
     let (scene, _) = scene("acl_write", |_| false)?;

@@ -31,6 +31,7 @@ fn finish(scene: &Scene, daemon: Daemon, count: usize) -> Result<()> {
     Ok(())
 }
 
+/// Faults: PG-20.
 #[test]
 fn the_password_to_postgres_changes() -> Result<()> {
     let scene = Scene::new("rotated")?;
@@ -97,6 +98,7 @@ fn a_variable_that_is_not_set_halts() -> Result<()> {
     Ok(())
 }
 
+/// Faults: KF-18.
 #[test]
 fn the_password_to_kafka_changes() -> Result<()> {
     let (secured, name) = (Secured::shared()?, "kafka_rotated");

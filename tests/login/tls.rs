@@ -56,6 +56,7 @@ fn a_verified_server_is_streamed_from_and_both_connections_are_encrypted() -> Re
     scene.finish(daemon)
 }
 
+/// Faults: PG-21.
 #[test]
 fn only_the_right_server_is_believed() -> Result<()> {
     let authority = throwaway("right")?;
@@ -83,6 +84,7 @@ fn encrypted_whoever_answers_only_where_it_is_spelled_out() -> Result<()> {
     Ok(())
 }
 
+/// Faults: PG-21.
 #[test]
 fn a_certificate_for_another_name_is_refused() -> Result<()> {
     let (stack, authority) = (Stack::shared()?, throwaway("other")?);

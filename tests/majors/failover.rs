@@ -7,12 +7,14 @@ use crate::support::scene::{Scene, WITHIN};
 use crate::support::stack::Stack;
 use crate::support::{Result, poll};
 
+/// Faults: PG-14.
 #[test]
 #[ignore = "test-full: on Postgres 17"]
 fn the_slot_is_there_after_a_promotion_on_17() -> Result<()> {
     goes_on_after_a_promotion(17)
 }
 
+/// Faults: PG-14.
 #[test]
 #[ignore = "test-full: on Postgres 18"]
 fn the_slot_is_there_after_a_promotion_on_18() -> Result<()> {

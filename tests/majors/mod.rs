@@ -23,6 +23,7 @@ fn on_16() -> Result<()> {
     everything_holds(16)
 }
 
+/// Faults: DDL-05.
 #[test]
 #[ignore = "test-full: on Postgres 17"]
 fn on_17() -> Result<()> {

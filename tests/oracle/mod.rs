@@ -24,6 +24,7 @@ fn every_counter_of_the_oracle_turns_red() -> Result<()> {
     oracle::self_test()
 }
 
+/// Faults: KF-15.
 #[test]
 fn the_partitioner_is_that_of_kafkas_java_producer() -> Result<()> {
     // All lengths to beyond murmur2's four-byte steps, all byte values, and keys as they occur.

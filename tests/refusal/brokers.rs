@@ -4,6 +4,7 @@ use crate::support::Result;
 use crate::support::scene::{Scene, WITHIN};
 use crate::support::stack::Stack;
 
+/// Faults: KF-01.
 #[test]
 fn nobody_listens() -> Result<()> {
     let stack = Stack::shared()?;
@@ -23,6 +24,7 @@ fn nobody_listens() -> Result<()> {
     Ok(())
 }
 
+/// Faults: KF-11.
 #[test]
 fn a_topic_that_is_missing() -> Result<()> {
     let scene = Scene::new("notopic")?;
@@ -38,6 +40,7 @@ fn a_topic_that_is_missing() -> Result<()> {
     Ok(())
 }
 
+/// Faults: KF-20.
 #[test]
 fn a_checkpoint_topic_of_two_partitions() -> Result<()> {
     let scene = Scene::new("twoparts")?;
@@ -75,6 +78,7 @@ fn a_topic_that_is_there_already() -> Result<()> {
     scene.finish(daemon)
 }
 
+/// Faults: ACK-08, TXN-09, KF-13.
 #[test]
 fn a_message_over_the_topics_limit() -> Result<()> {
     let scene = Scene::new("toolarge")?;
@@ -100,6 +104,7 @@ fn sizeless(cause: &str) -> String {
     cause.split(' ').map(|word| if digits(word) { "N" } else { word }).collect::<Vec<_>>().join(" ")
 }
 
+/// Faults: KF-13.
 #[test]
 fn small_messages_pass_however_many_come_at_once() -> Result<()> {
     let scene = Scene::new("manysmall")?;
@@ -113,6 +118,7 @@ fn small_messages_pass_however_many_come_at_once() -> Result<()> {
     scene.finish(daemon)
 }
 
+/// Faults: TXN-09, KF-13.
 #[test]
 fn a_message_over_the_clients_limit() -> Result<()> {
     let scene = Scene::new("hugerow")?;
@@ -127,6 +133,7 @@ fn a_message_over_the_clients_limit() -> Result<()> {
     scene.watched()
 }
 
+/// Faults: KF-14.
 #[test]
 fn more_partitions_later_leave_keys_where_they_are() -> Result<()> {
     let scene = Scene::new("grown")?;

@@ -21,6 +21,7 @@ pub(crate) fn halts(scene: &Scene, kind: &str) -> Result<String> {
     Ok(cause)
 }
 
+/// Faults: PG-20.
 #[test]
 fn wrong_password_until_it_is_right() -> Result<()> {
     let scene = Scene::new("password")?;
@@ -62,6 +63,7 @@ fn unknown_database() -> Result<()> {
     Ok(())
 }
 
+/// Faults: PG-10.
 #[test]
 fn no_connection_is_left() -> Result<()> {
     let scene = Scene::new("limit")?;
@@ -88,6 +90,7 @@ fn a_database_that_takes_no_connections() -> Result<()> {
     Ok(())
 }
 
+/// Faults: PG-27.
 #[test]
 fn a_stream_that_is_garbled() -> Result<()> {
     let scene = Scene::new("garbled")?;
@@ -143,6 +146,7 @@ fn wal_level_is_too_low() -> Result<()> {
     Ok(())
 }
 
+/// Faults: DDL-01.
 #[test]
 fn the_publication_is_missing() -> Result<()> {
     let scene = Scene::new("nopub")?;
@@ -154,6 +158,7 @@ fn the_publication_is_missing() -> Result<()> {
     Ok(())
 }
 
+/// Faults: DDL-03.
 #[test]
 fn the_publication_lacks_a_table() -> Result<()> {
     let scene = Scene::new("notable")?;
@@ -165,6 +170,7 @@ fn the_publication_lacks_a_table() -> Result<()> {
     Ok(())
 }
 
+/// Faults: DDL-03, DDL-04.
 #[test]
 fn the_publication_filters_rows_columns_and_operations_that_rules_need() -> Result<()> {
     filters_are_refused(&Scene::new("filtered")?)
@@ -192,6 +198,7 @@ pub(crate) fn filters_are_refused(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
+/// Faults: DDL-03.
 #[test]
 fn the_publication_drifts_while_running() -> Result<()> {
     let scene = Scene::new("drift")?;

@@ -13,6 +13,7 @@ use crate::support::registry::{Registry, get};
 use crate::support::scene::{Scene, WITHIN};
 use crate::support::stack::Stack;
 
+/// Faults: REG-01.
 #[test]
 fn down_at_the_start_then_up() -> Result<()> {
     let stack = Stack::shared()?;
@@ -35,6 +36,7 @@ fn down_at_the_start_then_up() -> Result<()> {
     scene.finish(daemon)
 }
 
+/// Faults: REG-04.
 #[test]
 fn a_contract_that_was_not_pushed() -> Result<()> {
     let scene = Scene::new("unpushed")?;
@@ -45,6 +47,7 @@ fn a_contract_that_was_not_pushed() -> Result<()> {
     Ok(())
 }
 
+/// Faults: REG-03.
 #[test]
 fn a_contract_that_breaks_its_readers() -> Result<()> {
     let scene = Scene::new("breaking")?;
@@ -82,6 +85,7 @@ fn the_subject_gets_its_compatibility() -> Result<()> {
     Ok(())
 }
 
+/// Faults: PG-02, REG-01.
 #[test]
 fn a_registry_that_goes_away_is_missed_at_a_start_only() -> Result<()> {
     let stack = Stack::shared()?;

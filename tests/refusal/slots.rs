@@ -17,6 +17,7 @@ fn a_slot_of_another_plugin() -> Result<()> {
     Ok(())
 }
 
+/// Faults: PG-18.
 #[test]
 fn a_slot_of_another_database() -> Result<()> {
     let (scene, other) = (Scene::new("elsewhere")?, Scene::new("elsewhere")?);
@@ -41,6 +42,7 @@ fn a_physical_slot() -> Result<()> {
     Ok(())
 }
 
+/// Faults: PG-09.
 #[test]
 fn a_slot_that_someone_holds_is_waited_for() -> Result<()> {
     let scene = Scene::new("held")?;

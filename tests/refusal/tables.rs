@@ -15,6 +15,7 @@ fn a_table_that_is_not_there() -> Result<()> {
     Ok(())
 }
 
+/// Faults: DDL-06.
 #[test]
 fn no_replica_identity() -> Result<()> {
     let scene = Scene::new("identity")?;
@@ -28,6 +29,7 @@ fn no_replica_identity() -> Result<()> {
     Ok(())
 }
 
+/// Faults: DDL-07.
 #[test]
 fn the_old_row_is_not_sent() -> Result<()> {
     let scene = Scene::new("oldrow")?;
@@ -106,6 +108,7 @@ fn change_while_running(name: &str, kind: &str, change: &str, insert: &str) -> R
     Ok(cause)
 }
 
+/// Faults: DDL-08.
 #[test]
 fn a_column_is_dropped_while_running() -> Result<()> {
     let cause = change_while_running(
@@ -121,6 +124,7 @@ fn a_column_is_dropped_while_running() -> Result<()> {
     Ok(())
 }
 
+/// Faults: DDL-08.
 #[test]
 fn a_column_is_retyped_while_running() -> Result<()> {
     let cause = change_while_running(
@@ -136,6 +140,7 @@ fn a_column_is_retyped_while_running() -> Result<()> {
     Ok(())
 }
 
+/// Faults: DDL-08.
 #[test]
 fn a_column_is_added_while_running_and_is_not_published() -> Result<()> {
     let scene = Scene::new("added")?;

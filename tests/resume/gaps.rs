@@ -78,6 +78,7 @@ fn recorded(scene: &Scene, kind: &str) -> Result<()> {
     Ok(())
 }
 
+/// Faults: OPS-07.
 #[test]
 fn after_a_slot_was_moved() -> Result<()> {
     let scene = slots::stopped("gap_ahead")?;
@@ -100,6 +101,7 @@ fn after_a_slot_was_moved() -> Result<()> {
     scene.finish(daemon)
 }
 
+/// Faults: OPS-07.
 #[test]
 fn after_a_slot_was_dropped() -> Result<()> {
     let scene = slots::stopped("gap_missing")?;

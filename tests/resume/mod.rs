@@ -3,6 +3,6 @@
 mod gaps;
 mod owners;
 mod removal;
-mod servers;
-mod slots;
+pub(crate) mod servers;
+pub(crate) mod slots;
 mod unreadable;

@@ -37,6 +37,7 @@ fn settle(one: &Daemon, other: &Daemon, scene: &Scene) -> Result<bool> {
     settled.ok_or_else(|| format!("two daemons do not settle: {last:?}").into())
 }
 
+/// Faults: PRC-10.
 #[test]
 fn two_that_start_at_once_settle_and_publish_once() -> Result<()> {
     let scene = Scene::new("twins")?;
@@ -62,6 +63,7 @@ fn two_that_start_at_once_settle_and_publish_once() -> Result<()> {
     scene.exactly(20)
 }
 
+/// Faults: PRC-10.
 #[test]
 fn two_that_start_at_once_on_an_old_connector_settle() -> Result<()> {
     let scene = Scene::new("oldtwins")?;
@@ -77,6 +79,7 @@ fn two_that_start_at_once_on_an_old_connector_settle() -> Result<()> {
     scene.exactly(20)
 }
 
+/// Faults: PRC-03, KF-07.
 #[test]
 fn one_that_was_frozen_gives_way_to_its_successor() -> Result<()> {
     let scene = Scene::new("frozen")?;
@@ -100,6 +103,7 @@ fn one_that_was_frozen_gives_way_to_its_successor() -> Result<()> {
 }
 
 /// A fence without a takeover record: a coordinator that gave the producer up, or somebody with the same ids.
+/// Faults: KF-07, KF-09.
 #[test]
 fn one_that_was_fenced_by_nobody_goes_on_by_itself() -> Result<()> {
     let scene = Scene::new("fenced")?;
@@ -126,6 +130,7 @@ fn one_that_was_fenced_by_nobody_goes_on_by_itself() -> Result<()> {
     scene.exactly(20)
 }
 
+/// Faults: PRC-03.
 #[test]
 fn a_frozen_one_without_a_successor_goes_on_by_itself() -> Result<()> {
     let scene = Scene::new("thawed")?;

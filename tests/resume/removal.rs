@@ -17,6 +17,7 @@ fn slot_count(scene: &Scene) -> Result<i64> {
 const LEFT: &str = "left:\n  publication walwright_NAME\n  topics NAME.orders, and \
                     NAME.walwright.checkpoint.NAME with the record of this";
 
+/// Faults: OPS-08.
 #[test]
 fn slot_and_state_go_and_the_rest_stays() -> Result<()> {
     let scene = Scene::new("removed")?;
@@ -66,6 +67,7 @@ fn a_state_that_cannot_be_read_goes_too_and_its_slot_is_left() -> Result<()> {
     Ok(())
 }
 
+/// Faults: OPS-08.
 #[test]
 fn after_a_removal_that_was_cut_off_the_rest_goes() -> Result<()> {
     let scene = slots::stopped("half_removed")?;

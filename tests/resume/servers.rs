@@ -6,12 +6,12 @@ use crate::support::sql::Sql;
 use crate::support::stack::Stack;
 use crate::support::{Result, poll};
 
-pub(super) fn server() -> Result<Postgres> {
+pub(crate) fn server() -> Result<Postgres> {
     Postgres::start(&Stack::shared()?.sandbox, Options::default())
 }
 
 /// A connector on `server` that has published the orders 1 and 2 and is stopped.
-pub(super) fn stopped(name: &str, server: &Postgres) -> Result<Scene> {
+pub(crate) fn stopped(name: &str, server: &Postgres) -> Result<Scene> {
     let stack = Stack::shared()?;
     let scene = Scene::on(name, server, &stack.kafka, stack.registry.url())?;
     let daemon = scene.open()?;
@@ -37,6 +37,7 @@ pub(super) fn twin(scene: &Scene, other: &Postgres) -> Result<Sql> {
     Ok(twin)
 }
 
+/// Faults: PG-18.
 #[test]
 fn another_cluster_halts() -> Result<()> {
     let (one, other) = (server()?, server()?);
@@ -54,6 +55,7 @@ fn another_cluster_halts() -> Result<()> {
     Ok(())
 }
 
+/// Faults: ACK-14, PG-17.
 #[test]
 fn a_restored_server_halts() -> Result<()> {
     let mut server = server()?;
@@ -73,6 +75,7 @@ fn a_restored_server_halts() -> Result<()> {
     Ok(())
 }
 
+/// Faults: PG-14, PG-22.
 #[test]
 fn a_promoted_standby_goes_on_and_the_old_primary_halts() -> Result<()> {
     let mut primary = server()?;
@@ -116,6 +119,7 @@ fn a_promoted_standby_goes_on_and_the_old_primary_halts() -> Result<()> {
     Ok(())
 }
 
+/// Faults: PG-16, PG-17.
 #[test]
 fn a_standby_promoted_before_the_checkpoint_halts() -> Result<()> {
     let mut primary = server()?;

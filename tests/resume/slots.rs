@@ -8,12 +8,12 @@ use crate::support::scene::{Scene, WITHIN};
 use crate::support::stack::Stack;
 use crate::support::{Result, poll};
 
-pub(super) fn create_slot(scene: &Scene) -> Result<Lsn> {
+pub(crate) fn create_slot(scene: &Scene) -> Result<Lsn> {
     scene.sql()?.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", &[&scene.slot()])?;
     confirmed(scene)
 }
 
-pub(super) fn drop_slot(scene: &Scene) -> Result<()> {
+pub(crate) fn drop_slot(scene: &Scene) -> Result<()> {
     scene.sql()?.query("SELECT pg_drop_replication_slot($1)", &[&scene.slot()]).map(drop)
 }
 
@@ -26,7 +26,7 @@ pub(super) fn confirmed(scene: &Scene) -> Result<Lsn> {
 }
 
 /// A connector that has published the orders 1 and 2 and is stopped.
-pub(super) fn stopped(name: &str) -> Result<Scene> {
+pub(crate) fn stopped(name: &str) -> Result<Scene> {
     let scene = Scene::new(name)?;
     let daemon = scene.open()?;
     scene.insert(1, 2)?;
@@ -77,6 +77,7 @@ fn a_slot_with_our_intent_is_used() -> Result<()> {
     Ok(())
 }
 
+/// Faults: PG-25.
 #[test]
 fn a_kill_while_the_slot_is_made_is_a_first_start_again() -> Result<()> {
     let scene = Scene::new("making")?;
@@ -123,6 +124,7 @@ fn a_slot_is_adopted_where_the_file_says_so() -> Result<()> {
     goes_on(&scene, 3)
 }
 
+/// Faults: ACK-16.
 #[test]
 fn a_missing_slot_with_a_checkpoint_halts() -> Result<()> {
     let scene = stopped("missing")?;
@@ -147,6 +149,7 @@ fn a_slot_behind_the_checkpoint_goes_on() -> Result<()> {
     goes_on(&scene, 3)
 }
 
+/// Faults: ACK-13, OPS-09.
 #[test]
 fn a_slot_ahead_of_the_checkpoint_halts_and_names_the_gap() -> Result<()> {
     let scene = stopped("ahead")?;
@@ -190,6 +193,7 @@ pub(super) fn lost(name: &str) -> Result<(Postgres, Scene)> {
     Ok((server, scene))
 }
 
+/// Faults: PG-11.
 #[test]
 fn a_lost_slot_halts() -> Result<()> {
     let (_server, scene) = lost("lost_slot")?;

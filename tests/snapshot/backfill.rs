@@ -40,6 +40,7 @@ fn streaming(name: &str, orders: i64) -> Result<Scene> {
     Ok(scene)
 }
 
+/// Faults: SNP-07.
 #[test]
 fn a_table_is_read_again_beside_the_stream() -> Result<()> {
     let scene = streaming("again", 30_000)?;
@@ -73,6 +74,7 @@ fn a_table_is_read_again_beside_the_stream() -> Result<()> {
     Ok(())
 }
 
+/// Faults: SNP-02.
 #[test]
 fn a_backfill_goes_on_where_it_was_when_the_daemon_is_killed() -> Result<()> {
     let scene = streaming("killed", 20_000)?;
@@ -125,6 +127,7 @@ fn only_rows_that_fulfil_a_condition_are_read() -> Result<()> {
     scene.finish(daemon)
 }
 
+/// Faults: SNP-10.
 #[test]
 fn a_snapshot_is_paused_resumed_and_cancelled() -> Result<()> {
     let scene = shop("paused", 30_000)?;
@@ -169,6 +172,7 @@ fn caught_up_but_for_rows(scene: &Scene) -> Result<()> {
     reached.ok_or_else(|| "the checkpoint does not get there".into())
 }
 
+/// Faults: SNP-10.
 #[test]
 fn what_cannot_be_asked_for_is_refused() -> Result<()> {
     let scene = streaming("unasked", 10)?;

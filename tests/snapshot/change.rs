@@ -29,6 +29,7 @@ UPDATE orders SET place = 'p' || (1000000 - id);
 ALTER TABLE orders ALTER place SET NOT NULL;
 CREATE UNIQUE INDEX orders_place ON orders (place, id);";
 
+/// Faults: DDL-07.
 #[test]
 fn a_table_whose_identity_changes_while_it_is_read_begins_anew() -> Result<()> {
     let scene = shop("rekeyed", 20_000)?;
@@ -51,6 +52,7 @@ fn a_table_whose_identity_changes_while_it_is_read_begins_anew() -> Result<()> {
     same(&scene)
 }
 
+/// Faults: PRC-16.
 #[test]
 fn a_table_that_is_named_anew_is_read_and_one_that_is_not_named_is_left() -> Result<()> {
     let scene = shop("named", 500)?;

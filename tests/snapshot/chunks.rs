@@ -124,6 +124,7 @@ fn partition(table: &str, ddl: &str, key_columns: &[usize]) -> Result<()> {
     Ok(())
 }
 
+/// Faults: SNP-04.
 #[test]
 fn a_number() -> Result<()> {
     partition(
@@ -134,6 +135,7 @@ fn a_number() -> Result<()> {
 }
 
 /// Order by a language and order by bytes differ in every second row here, and the key's order is its index's.
+/// Faults: SNP-04.
 #[test]
 fn text_of_several_collations_and_a_key_of_three() -> Result<()> {
     let ddl = "CREATE COLLATION upper_first (provider = icu, locale = 'en-u-kf-upper');
@@ -143,6 +145,7 @@ fn text_of_several_collations_and_a_key_of_three() -> Result<()> {
     partition("t", ddl, &[1, 0, 2])
 }
 
+/// Faults: SNP-04.
 #[test]
 fn types_of_all_kinds() -> Result<()> {
     let ddl = "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy'); CREATE DOMAIN code AS varchar(8);

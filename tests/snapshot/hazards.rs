@@ -44,6 +44,7 @@ fn a_commit_before_the_slots_start_that_is_not_visible() -> Result<()> {
     survives(Hazard::BeforeSlot)
 }
 
+/// Faults: DDL-02.
 #[test]
 fn a_row_that_is_older_than_its_table_in_the_publication() -> Result<()> {
     survives_by(Hazard::AddedTable, Mutation::X0Ignored)
@@ -54,6 +55,7 @@ fn rows_that_are_read_and_lost_in_a_crash_of_the_server() -> Result<()> {
     survives(Hazard::Unflushed)
 }
 
+/// Faults: DDL-18.
 #[test]
 fn a_rewrite_of_the_table_behind_the_lock() -> Result<()> {
     survives(Hazard::Rewritten)
@@ -64,6 +66,7 @@ fn a_truncate_and_frozen_rows_behind_the_lock() -> Result<()> {
     survives_by(Hazard::Frozen, Mutation::LockBehindSnapshot)
 }
 
+/// Faults: SNP-01.
 #[test]
 fn rows_that_change_while_they_are_read() -> Result<()> {
     survives(Hazard::Held)
@@ -74,11 +77,13 @@ fn rows_that_change_in_a_large_transaction_while_they_are_read() -> Result<()> {
     survives_by(Hazard::LargeHeld, Mutation::NoHold)
 }
 
+/// Faults: SNP-02.
 #[test]
 fn killed_when_the_stream_has_passed_what_was_read() -> Result<()> {
     survives(Hazard::Forgotten)
 }
 
+/// Faults: SNP-02.
 #[test]
 fn killed_between_progress_and_checkpoint() -> Result<()> {
     survives(Hazard::ProgressApart)
@@ -111,6 +116,7 @@ fn a_backfill_that_waits_for_such_a_commit_when_the_daemon_is_killed() -> Result
     survives_by(Hazard::BackfillUnseenKilled, Mutation::UnseenNotKept)
 }
 
+/// Faults: SNP-01.
 #[test]
 fn rows_that_change_while_a_backfill_reads_them() -> Result<()> {
     survives(Hazard::BackfillHeld)

@@ -137,6 +137,7 @@ fn rows_that_exist_are_read_and_then_it_streams() -> Result<()> {
     Ok(())
 }
 
+/// Faults: SNP-01.
 #[test]
 fn writers_go_on_while_rows_are_read() -> Result<()> {
     let scene = shop("writers", 40_000)?;
@@ -160,6 +161,7 @@ fn writers_go_on_while_rows_are_read() -> Result<()> {
 }
 
 /// What a snapshot may not read is told before it starts, and halts it; the stream has lost nothing once it may.
+/// Faults: SNP-09.
 #[test]
 fn rows_that_may_not_be_read_halt_by_name() -> Result<()> {
     let scene = shop("forbidden", 100)?;
@@ -219,6 +221,7 @@ fn a_long_transaction_while_rows_are_read() -> Result<()> {
 
 /// A subscriber that counts facts: an order placed while the snapshot runs is announced once, be it read or inserted, also
 /// where the daemon is killed again and again.
+/// Faults: SNP-02.
 #[test]
 fn each_order_is_announced_once_whatever_is_killed() -> Result<()> {
     let scene = Scene::new("announced")?;
@@ -250,6 +253,7 @@ fn each_order_is_announced_once_whatever_is_killed() -> Result<()> {
 
 /// One table is read, and another, without a key, in one chunk, while a third takes ten minutes: what changes in the first
 /// two meanwhile is published. Without the limit on rows the rest is read at once.
+/// Faults: SNP-07.
 #[test]
 fn a_table_that_is_read_streams_while_another_is_read_still() -> Result<()> {
     let scene = Scene::new("severaltables")?;
@@ -294,6 +298,7 @@ fn a_table_that_is_read_streams_while_another_is_read_still() -> Result<()> {
 }
 
 /// A worker that waits for the lock behind an ALTER reads the table as it is then, not as it was when it asked.
+/// Faults: SNP-08.
 #[test]
 fn a_column_that_is_retyped_while_rows_are_read_halts() -> Result<()> {
     let scene = shop("retyped", 20_000)?;
@@ -314,6 +319,7 @@ fn a_column_that_is_retyped_while_rows_are_read_halts() -> Result<()> {
 }
 
 /// A chunk is in memory, so few wide rows make one, from the first on.
+/// Faults: SNP-05.
 #[test]
 fn wide_rows_are_read_few_at_once() -> Result<()> {
     const CHUNKS_MIN: u64 = 8;

@@ -88,6 +88,7 @@ fn by_ranges_of_dates_and_a_default() -> Result<()> {
     leaves(ddl, 3)
 }
 
+/// Faults: DDL-16.
 #[test]
 fn by_a_list_of_what_must_be_quoted() -> Result<()> {
     let ddl = "CREATE TYPE mood AS ENUM ('it''s \"ok\"', 'sad', 'new');
@@ -233,6 +234,7 @@ fn slowly(scene: &Scene, rows_per_second: u32) -> Result<()> {
 }
 
 /// A row moves within its leaf, into another leaf, and into one that is made meanwhile.
+/// Faults: DDL-14.
 #[test]
 fn writers_go_on_while_leaves_are_read() -> Result<()> {
     let scene = partitioned("leafwriters", 30_000)?;
@@ -307,6 +309,7 @@ fn each_order_of_a_partitioned_table_is_announced_once() -> Result<()> {
 }
 
 /// Someone holds one leaf for a while: the others are read. Then it is gone, and the snapshot ends without it.
+/// Faults: DDL-14.
 #[test]
 fn a_leaf_that_is_locked_and_then_dropped_keeps_nobody_waiting() -> Result<()> {
     let scene = partitioned("leafdropped", 25_000)?;
@@ -327,6 +330,7 @@ fn a_leaf_that_is_locked_and_then_dropped_keeps_nobody_waiting() -> Result<()> {
 }
 
 /// Partitions are made anew, with other bounds, of rows that are still to be read.
+/// Faults: DDL-14.
 #[test]
 fn leaves_that_are_cut_anew_while_their_keys_pend() -> Result<()> {
     let scene = partitioned("leafcut", 25_000)?;
@@ -369,6 +373,7 @@ fn a_table_of_hashes_that_is_dropped_begins_the_snapshot_anew() -> Result<()> {
 }
 
 /// Postgres tells of a truncate of the root, and of none of a leaf alone. Whatever is there afterwards is announced.
+/// Faults: DDL-13.
 #[test]
 fn truncates_of_a_leaf_and_of_the_root_while_leaves_are_read() -> Result<()> {
     let scene = partitioned("leaftruncated", 25_000)?;

@@ -100,6 +100,7 @@ fn what_is_read_is_not_read_again_after_a_crash() -> Result<()> {
     scene.exactly(20_000)
 }
 
+/// Faults: SNP-03.
 #[test]
 fn connections_that_are_cut_in_the_middle_of_a_chunk() -> Result<()> {
     let scene = shop(Scene::new("cutoff")?, 20_000, 2_000)?;
@@ -140,6 +141,7 @@ fn a_broker_that_is_away_while_rows_are_read() -> Result<()> {
 
 /// Wide rows, of which nobody knows before that so many do not fit, and a broker that takes 600 kB a second: of the chunks
 /// that go together at first no more than half do.
+/// Faults: KF-17.
 #[test]
 fn a_chunk_that_does_not_fit_into_a_transaction_is_read_in_smaller_ones() -> Result<()> {
     const ORDERS: i64 = 2_500;
@@ -170,6 +172,7 @@ fn a_chunk_that_does_not_fit_into_a_transaction_is_read_in_smaller_ones() -> Res
     scene.exactly(ORDERS)
 }
 
+/// Faults: SNP-04.
 #[test]
 fn a_large_table_without_a_key_is_refused_by_name() -> Result<()> {
     let scene = shop(Scene::new("keyless")?, 10, 1_000)?;
@@ -196,6 +199,7 @@ fn a_large_table_without_a_key_is_refused_by_name() -> Result<()> {
     scene.finish(daemon)
 }
 
+/// Faults: DDL-17.
 #[test]
 fn foreign_tables_and_views_are_not_read() -> Result<()> {
     let scene = shop(Scene::new("notables")?, 10, 1_000)?;

@@ -36,6 +36,21 @@ impl Daemon {
         Ok(Self { process, admin })
     }
 
+    /// The same by a shell that has run `first`: limits, say, or another standard error.
+    pub(crate) fn start_behind(
+        first: &str,
+        sandbox: &Sandbox,
+        name: &str,
+        config: &Path,
+        admin: SocketAddr,
+    ) -> Result<Self> {
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(format!("{first}; exec \"$0\" run --config \"$1\"")).arg(BINARY).arg(config);
+        command.env("WALWRIGHT_ADMIN__LISTEN", admin.to_string());
+        let process = Process::spawn(name, command, &sandbox.log(name)?, Farewell::Kill)?;
+        Ok(Self { process, admin })
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }

@@ -184,6 +184,12 @@ impl Postgres {
         sql.batch(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
     }
 
+    /// Lets the WAL go on with this segment, and transactions in this epoch of their numbers. It must be stopped.
+    pub(crate) fn reset_wal(&self, segment: &str, epoch: &str) -> Result<()> {
+        let mut reset = self.installation.command("pg_resetwal");
+        run(reset.args(["-l", segment, "-e", epoch, "-D"]).arg(self.data()).current_dir("/")).map(drop)
+    }
+
     /// Who may come in over TCP, and how (`pg_hba.conf`), from the next start on.
     pub(crate) fn admit(&self, method: &str) -> Result<()> {
         let path = self.data().join("pg_hba.conf");

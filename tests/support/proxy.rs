@@ -41,6 +41,7 @@ struct Rules {
     swallowed: [usize; 2],
     held: [bool; 2],
     garbled: Option<Garbled>,
+    refused: Option<(&'static [u8], &'static [u8])>,
     stall: Stall,
     cut: Option<Cut>,
     strike: Option<Strike>,
@@ -184,6 +185,16 @@ impl Proxy {
     pub(crate) fn limit(&self, bytes_per_second: Option<u32>) {
         self.way.rules().bytes_per_second = bytes_per_second;
     }
+
+    /// How many of the connections that are to be cut have not been.
+    pub(crate) fn cuts_left(&self) -> usize {
+        self.way.rules().cut.map_or(0, |cut| cut.connections)
+    }
+
+    /// From now on a client that says these bytes, in one piece, is answered with those, and hung up on.
+    pub(crate) fn refuse(&self, said: &'static [u8], answer: &'static [u8]) {
+        self.way.rules().refused = Some((said, answer));
+    }
 }
 
 impl Way {
@@ -243,6 +254,9 @@ impl Line {
             self.passed += count;
             if self.side == Side::Server {
                 garble(bytes, self.way.rules().garbled);
+            } else if let Some(answer) = self.refusal(bytes) {
+                drop(from.write_all(answer));
+                break;
             }
             if !self.swallows() && to.write_all(&bytes[..rest.unwrap_or(count)]).is_err() || rest.is_some() {
                 break;
@@ -254,6 +268,11 @@ impl Line {
         } else if !self.swallows() {
             drop((from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)));
         }
+    }
+
+    fn refusal(&self, bytes: &[u8]) -> Option<&'static [u8]> {
+        let (said, answer) = self.way.rules().refused?;
+        bytes.windows(said.len()).any(|window| window == said).then_some(answer)
     }
 
     fn piece(&self) -> usize {

@@ -272,6 +272,13 @@ impl Scene {
         Proxy::start(here, server)
     }
 
+    /// Ends the connection that streams, as an administrator does; false where there is none.
+    pub(crate) fn end_walsender(&self) -> Result<bool> {
+        let end = "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots
+                   WHERE slot_name = $1 AND active_pid IS NOT NULL";
+        Ok(!self.sql()?.query(end, &[&self.slot()])?.is_empty())
+    }
+
     /// A session of the superuser.
     pub(crate) fn sql(&self) -> Result<Sql> {
         Sql::connect(&self.connection)
@@ -279,11 +286,7 @@ impl Scene {
 
     /// Inserts orders `from..=to`, one transaction each.
     pub(crate) fn insert(&self, from: i64, to: i64) -> Result<()> {
-        let sql = self.sql()?;
-        for id in from..=to {
-            sql.execute("INSERT INTO orders VALUES ($1, 'PLACED', 12.50)", &[&id])?;
-        }
-        Ok(())
+        place(&self.sql()?, from, to)
     }
 
     pub(crate) fn slot(&self) -> String {
@@ -338,17 +341,28 @@ impl Scene {
 
     /// The same with more in its environment.
     pub(crate) fn launch_with(&self, environment: &[(&str, &str)]) -> Result<Daemon> {
+        self.watch()?;
+        let admin = self.sandbox.port()?;
+        let listen = admin.to_string();
+        let environment = [environment, &[("WALWRIGHT_ADMIN__LISTEN", &listen)]].concat();
+        Daemon::start(&self.sandbox, &self.name, &self.folder.join("walwright.toml"), admin, &environment)
+    }
+
+    /// The same by a shell that has run `first`.
+    pub(crate) fn launch_behind(&self, first: &str) -> Result<Daemon> {
+        self.watch()?;
+        let config = self.folder.join("walwright.toml");
+        Daemon::start_behind(first, &self.sandbox, &self.name, &config, self.sandbox.port()?)
+    }
+
+    fn watch(&self) -> Result<()> {
         self.watchdog.begin(|| Watched {
             postgres: self.connection.clone(),
             slot: self.slot(),
             brokers: self.brokers.clone(),
             checkpoint_topic: self.store().topic().to_owned(),
             settle: Watched::SETTLE,
-        })?;
-        let admin = self.sandbox.port()?;
-        let listen = admin.to_string();
-        let environment = [environment, &[("WALWRIGHT_ADMIN__LISTEN", &listen)]].concat();
-        Daemon::start(&self.sandbox, &self.name, &self.folder.join("walwright.toml"), admin, &environment)
+        })
     }
 
     /// Starts a daemon and waits until it streams.
@@ -482,6 +496,11 @@ impl Scene {
             .and_then(|mut fenced| fenced.control.commit_records(self.store().topic(), records, end));
         written.map_err(|error| error.chain().into())
     }
+}
+
+/// Inserts orders `from..=to`, one transaction each, in this session: another thread's, say.
+pub(crate) fn place(sql: &Sql, from: i64, to: i64) -> Result<()> {
+    (from..=to).try_for_each(|id| sql.execute("INSERT INTO orders VALUES ($1, 'PLACED', 12.50)", &[&id]).map(drop))
 }
 
 fn masked_word(word: &str) -> String {

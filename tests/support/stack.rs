@@ -14,6 +14,8 @@ use super::{Context, Result};
 
 /// Of the shared broker: as many tests as have proxies before it, and a few more.
 const FRONTS: usize = 16;
+/// How often its coordinator looks for transactions that are over their time: ten seconds by default.
+const OVERDUE: (&str, &str) = ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500");
 
 pub(crate) struct Stack {
     pub(crate) postgres: Postgres,
@@ -25,8 +27,10 @@ pub(crate) struct Stack {
 impl Stack {
     /// The servers of this test binary, started on first use. Nobody can stop them; the reaper does in the end.
     pub(crate) fn shared() -> Result<&'static Self> {
-        static SHARED: LazyLock<Result<Stack>> =
-            LazyLock::new(|| Stack::own(postgres::Options::default(), &kafka::Options::default().fronts(FRONTS)));
+        static SHARED: LazyLock<Result<Stack>> = LazyLock::new(|| {
+            let kafka = kafka::Options::default().fronts(FRONTS).set(OVERDUE.0, OVERDUE.1);
+            Stack::own(postgres::Options::default(), &kafka)
+        });
         SHARED.as_ref().map_err(ToString::to_string).context("start the shared stack")
     }
 

@@ -89,6 +89,7 @@ impl Delivery {
     }
 }
 
+/// Faults: ACK-01, ACK-12, KF-01.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     faults_are_built_in()?;
     let seed = arguments.seed.unwrap_or_else(|| random() >> 32);

@@ -227,6 +227,7 @@ impl Line {
     }
 }
 
+/// Faults: ACK-01, ACK-02, ACK-03, TXN-13.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     faults_are_built_in()?;
     let begun = Instant::now();

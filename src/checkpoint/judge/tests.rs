@@ -115,6 +115,7 @@ fn a_slot_ahead_of_the_checkpoint_names_the_gap() {
     assert_halt(&facts(Some(&slot(Lsn(NEXT.0 + 1))), Some(&checkpoint)), Kind::SlotAhead, "0/16B3749");
 }
 
+/// Faults: ACK-14.
 #[test]
 fn a_server_whose_wal_ends_before_the_checkpoint_halts() {
     let (checkpoint, slot) = (checkpoint(), slot(Lsn(1)));

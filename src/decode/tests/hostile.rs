@@ -60,6 +60,7 @@ fn row() -> impl Strategy<Value = Vec<Owned>> {
 }
 
 proptest! {
+    /// Faults: PG-27.
     #[test]
     fn any_bytes_are_a_message_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0usize..11) {
         if let Some(first) = bytes.first_mut() {
@@ -109,6 +110,7 @@ proptest! {
     }
 }
 
+/// Faults: PG-27.
 #[test]
 fn memory_follows_the_bytes_and_not_the_counts() {
     let mut decoder = warm();

@@ -213,11 +213,13 @@ fn a_schedule_replays_to_the_last_step() {
     }
 }
 
+/// Faults: ACK-02, ACK-03.
 #[test]
 fn every_schedule_with_one_deviation() {
     all_with(1);
 }
 
+/// Faults: ACK-01.
 #[test]
 fn random_schedules() {
     many(50_000);

@@ -70,6 +70,7 @@ fn registering_and_compatibility_have_paths_of_their_own() {
     assert!(requests[1].starts_with("POST /apis/subjects/s/versions HTTP/1.1\r\n"));
 }
 
+/// Faults: REG-04, REG-09.
 #[test]
 fn answers_are_told_apart() {
     for (status, body, kind, detail) in [
@@ -135,6 +136,7 @@ fn answers_are_told_apart() {
     }
 }
 
+/// Faults: REG-09.
 #[test]
 fn an_endless_answer_is_cut() {
     let long = format!("{{\"id\":1,\"x\":\"{}\"}}", "x".repeat(5 << 20));
@@ -153,6 +155,7 @@ fn an_endless_answer_is_cut() {
     });
 }
 
+/// Faults: REG-02.
 #[test]
 fn deadlines_and_refused_connections_are_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

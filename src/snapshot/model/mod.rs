@@ -116,6 +116,7 @@ fn all_hold(name: &str, scopes: &[Scope]) -> usize {
     states
 }
 
+/// Faults: SNP-01.
 #[test]
 fn small_histories_hold_in_every_interleaving() {
     for (name, scopes) in scope::small() {

@@ -104,6 +104,7 @@ fn end(stream: Stream) -> (usize, Error) {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
+    /// Faults: PG-08.
     #[test]
     fn frames_arrive_whole_and_in_order_however_the_bytes_come(
         lengths in prop::collection::vec(0usize..300, 1..40),
