@@ -6,7 +6,7 @@ mod messages;
 use std::path::Path;
 use std::sync::Arc;
 
-use self::messages::{insert, is_status, paid, relation};
+use self::messages::{STATES, insert, is_status, paid, relation};
 use super::Assembler;
 use crate::checkpoint::ledger::Ledger;
 use crate::connector::{self, Plan};
@@ -34,7 +34,7 @@ fn assembler(mode: HeaderMode) -> Assembler {
         for column in &mut relation.columns {
             column.in_key = column.name == "id";
             if is_status(column.type_oid) {
-                column.kind = ColumnType::Enum(["PLACED", "PAID"].map(str::to_owned).to_vec());
+                column.kind = ColumnType::Enum(STATES.map(str::to_owned).to_vec());
             }
         }
         Ok(())

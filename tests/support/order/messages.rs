@@ -35,6 +35,9 @@ const ORDER: &[Column] = &[
     ("request_id", 1043, 68, Some(b"backlog-4711")),
 ];
 
+/// The labels of its status.
+pub(crate) const STATES: [&str; 5] = ["PLACED", "PAID", "SHIPPED", "CANCELLED", "RETURNED"];
+
 /// Whether a column's type is that of the order's status, which the catalog alone knows.
 pub(crate) fn is_status(kind: u32) -> bool {
     kind == STATUS

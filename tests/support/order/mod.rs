@@ -11,7 +11,7 @@ use walwright::decode::{Decoder, Message};
 use walwright::encode::{Capture, EventProgram, Meta, SchemaIds};
 use walwright::model::{Change, ColumnType, Operation};
 
-use self::messages::{insert, is_status, paid, relation};
+use self::messages::{STATES, insert, is_status, paid, relation};
 use super::{Context, Result};
 
 pub(crate) const META: Meta<'static> = Meta {
@@ -48,7 +48,7 @@ impl Order {
             return Err("no relation".into());
         };
         let mut relation = decoder.relation(index).ok_or("no relation")?.as_ref().clone();
-        let states = ["PLACED", "PAID", "SHIPPED", "CANCELLED", "RETURNED"].map(str::to_owned).to_vec();
+        let states = STATES.map(str::to_owned).to_vec();
         for column in &mut relation.columns {
             column.in_key = column.name == "id";
             if is_status(column.type_oid) {
