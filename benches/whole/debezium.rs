@@ -160,6 +160,7 @@ impl Worker {
                 "{side}.converter=io.apicurio.registry.utils.converter.AvroConverter\n\
                  {side}.converter.apicurio.registry.url={}\n\
                  {side}.converter.apicurio.registry.auto-register=true\n\
+                 {side}.converter.apicurio.registry.headers.enabled=false\n\
                  {side}.converter.apicurio.registry.as-confluent=true\n",
                 stack.registry.url().replace("/apis/ccompat/v7", "/apis/registry/v2")
             )

@@ -212,7 +212,9 @@ fn receive(subscriber: &Subscriber, all_written: &OnceLock<(Instant, usize)>, ke
     while all_written.get().is_none_or(|(end, count)| received.len() < *count && end.elapsed() < LAST) {
         if let Some(message) = subscriber.next(Duration::from_millis(100))? {
             let now = Instant::now();
-            let number = message.key().and_then(key).ok_or("an event has no key that says its row")?;
+            let number = message.key().and_then(key);
+            let number =
+                number.ok_or_else(|| format!("an event's key does not say its row: {:02x?}", message.key()))?;
             received.insert(number, now);
         }
     }
