@@ -108,15 +108,20 @@ impl Plain {
     /// At least `changes` of them; how many they are.
     pub(crate) fn write(&self, sql: &Sql, changes: u64) -> Result<u64> {
         let transactions = changes.div_ceil(ROWS_PER_TRANSACTION);
+        let first: i64 = match self.operation {
+            Operation::Insert => sql.value(&format!("SELECT coalesce(max(id), 0) FROM {}", self.table(0)))?,
+            Operation::Update | Operation::UpdateFull => 0,
+        };
         sql.batch("SET synchronous_commit = off")?;
-        sql.batch(&self.transactions(transactions))?;
+        sql.batch(&self.transactions(transactions, first))?;
         // The last commit waits for the disk, and so for all before it.
         sql.batch("RESET synchronous_commit")?;
         sql.batch("INSERT INTO requests (id, operation) VALUES ('plain-' || gen_random_uuid(), 'backlog')")?;
         Ok(transactions * ROWS_PER_TRANSACTION)
     }
 
-    fn transactions(&self, transactions: u64) -> String {
+    /// Behind the id `first`.
+    fn transactions(&self, transactions: u64, first: i64) -> String {
         let (name, tables, rules, values) = (&self.name, self.tables, self.rules.max(1), self.values());
         let last = ROWS_PER_TRANSACTION - 1;
         let (verb, rest) = match self.operation {
@@ -134,7 +139,7 @@ impl Plain {
             "DO $do$ BEGIN
                  FOR transaction IN 1..{transactions} LOOP
                      EXECUTE '{verb} {name}_' || transaction % {tables} || $rest$ {rest} $rest$
-                     USING (transaction * {ROWS_PER_TRANSACTION})::bigint;
+                     USING transaction * {ROWS_PER_TRANSACTION} + {first}::bigint;
                      COMMIT;
                  END LOOP;
              END $do$"
