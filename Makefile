@@ -32,7 +32,11 @@ sweep: deps
 torture-proof: deps
 	@deploy/drive.sh proof $(if $(ONLY),--only $(ONLY))
 
-# A release build (some minutes), as its users have it; QUICK=1: a tenth of everything; ONLY=snapshot: one workload.
+# Release builds (some minutes each, the first time), as users have them, then all workloads anew, about 40 minutes; each
+# leaves its rows in target/bench/report.json. ONLY=tx10,large: these alone, beside what earlier calls have left there;
+# RESUME=1: those that are not there yet. QUICK=1: a tenth of everything and one round. PEERS=debezium: beside it as well
+# (50 MB to download). REPORT=1: nothing is run, docs/performance.md and its plots are written from the report.
+# Each stage alone: cargo bench --bench stages
 bench: deps
 	cargo bench --bench whole
 

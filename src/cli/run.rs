@@ -34,6 +34,9 @@ pub(super) fn run(config: &Path, format: Option<LogFormat>) -> Result<()> {
         let signals = Signals::listen()?;
         let server = Server::bind(&listen, admin).await?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), admin = %server.address()?, "started");
+        if cfg!(feature = "null-sink") {
+            tracing::warn!("built with the feature null-sink, for benchmarks: no record is published");
+        }
         locked(&daemon).start(connectors)?;
         tokio::select! {
             served = server.serve() => {

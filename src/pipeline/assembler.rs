@@ -396,3 +396,6 @@ fn emit(
     let emitted = emitter.emit(table, change, place, batch, tally);
     emitted.map_err(|error| error.at(At::position(place.position)).at(At::table(table.relation.name.clone())))
 }
+
+#[cfg(test)]
+mod tests;

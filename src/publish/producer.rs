@@ -109,6 +109,9 @@ impl Producer {
     /// Hands the batch's records from index `first` on to the client, which copies them, and returns the index of the
     /// first that it did not take: the number of records, or less where the queue stayed full until then.
     pub fn send(&mut self, batch: &Batch, first: usize, names: Names<'_>, until: Instant) -> Result<usize> {
+        if cfg!(feature = "null-sink") {
+            return Ok(batch.records.len());
+        }
         for (index, record) in batch.records.iter().enumerate().skip(first) {
             let topic = named(names.topics, record.topic)?;
             let neighbour = neighbour(batch, index);

@@ -43,16 +43,18 @@ impl JavaServers {
 
 fn fetch_java(folder: &Path, lock: &BTreeMap<&str, &str>) -> Result<()> {
     let kafka = folder.join("kafka");
-    let pom = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/java/pom.xml");
-    run(Command::new("mvn")
-        .args(["-B", "-q", "-ntp", MAVEN_COPY, "-f"])
-        .arg(pom)
-        .arg(format!("-DoutputDirectory={}", kafka.display())))?;
+    copy_dependencies(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/java/pom.xml"), &kafka)?;
     verify(&kafka, lock)?;
     let archive = lock.keys().find(|file| file.starts_with(REGISTRY)).ok_or("packages.lock has no registry")?;
     unpack(&kafka.join(archive), &folder.join("registry"))?;
     std::fs::remove_file(kafka.join(archive))?;
     Ok(())
+}
+
+/// What the file names, with all that it needs.
+pub(crate) fn copy_dependencies(pom: &Path, into: &Path) -> Result<()> {
+    let into = format!("-DoutputDirectory={}", into.display());
+    run(Command::new("mvn").args(["-B", "-q", "-ntp", MAVEN_COPY, "-f"]).arg(pom).arg(into)).map(drop)
 }
 
 fn runner_jar(folder: &Path) -> Result<PathBuf> {
@@ -102,7 +104,7 @@ fn link_libraries(package: &Path) -> Result<()> {
 }
 
 /// Unpacks an archive without its top folder, if it has one by the name `package` (npm's habit).
-fn unpack(archive: &Path, into: &Path) -> Result<()> {
+pub(crate) fn unpack(archive: &Path, into: &Path) -> Result<()> {
     std::fs::create_dir_all(into)?;
     run(Command::new("tar")
         .arg("--no-same-owner")

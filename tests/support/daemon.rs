@@ -21,16 +21,17 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `walwright run --config CONFIG`. `admin` is what the file says in `[admin] listen`; `environment` is
-    /// added to this process's own. `name` is for the log, which is appended to.
+    /// Starts `walwright run --config CONFIG`, `binary` mostly `BINARY`. `admin` is what the file says in `[admin] listen`;
+    /// `environment` is added to this process's own. `name` is for the log, which is appended to.
     pub(crate) fn start(
         sandbox: &Sandbox,
         name: &str,
+        binary: &Path,
         config: &Path,
         admin: SocketAddr,
         environment: &[(&str, &str)],
     ) -> Result<Self> {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(binary);
         command.args(["run", "--config"]).arg(config).envs(environment.iter().copied());
         let process = Process::spawn(name, command, &sandbox.log(name)?, Farewell::Kill)?;
         Ok(Self { process, admin })

@@ -175,6 +175,27 @@ impl Kafka {
         Ok(&self.node(broker)?.log)
     }
 
+    /// A broker's process, where it runs.
+    pub(crate) fn id(&self, broker: usize) -> Result<Option<u32>> {
+        Ok(self.node(broker)?.process.as_ref().map(Process::id))
+    }
+
+    /// What a topic takes on the disk of a broker, without its indexes.
+    pub(crate) fn topic_bytes(&self, broker: usize, topic: &str) -> Result<u64> {
+        let of_topic = |name: &str| name.rsplit_once('-').is_some_and(|(name, _)| name == topic);
+        let mut bytes = 0;
+        for partition in std::fs::read_dir(self.node(broker)?.folder.join("data"))?.flatten() {
+            if !of_topic(&partition.file_name().to_string_lossy()) {
+                continue;
+            }
+            for file in std::fs::read_dir(partition.path())?.flatten() {
+                let is_segment = file.path().extension().is_some_and(|ending| ending == "log");
+                bytes += if is_segment { file.metadata()?.len() } else { 0 };
+            }
+        }
+        Ok(bytes)
+    }
+
     /// Creates a topic on as many brokers as there are, at most 3, and waits until it has its leaders.
     pub(crate) fn create_topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> Result<()> {
         let replicas = i32::try_from(self.nodes.len().min(3))?;

@@ -9,6 +9,7 @@
 //! stack     all three servers: shared by a test binary, or a test's own
 //! fault     a point at which a daemon kills itself, or stands still
 //! oms       the worked example: a database, a workload, and a daemon on it
+//! order     one row of it as a server sends it, and what the stages make of it
 //! subscriber, event     what a read_committed consumer sees, decoded
 //! oracle    was everything published once, in order, whole and right? slot_watch: did the slot stay behind it?
 //! scene     one connector on a small database, its files, daemons on it, and what a subscriber sees
@@ -33,6 +34,7 @@ pub(crate) mod health_watch;
 pub(crate) mod kafka;
 pub(crate) mod oms;
 pub(crate) mod oracle;
+pub(crate) mod order;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod process_watch;

@@ -345,7 +345,8 @@ impl Scene {
         let admin = self.sandbox.port()?;
         let listen = admin.to_string();
         let environment = [environment, &[("WALWRIGHT_ADMIN__LISTEN", &listen)]].concat();
-        Daemon::start(&self.sandbox, &self.name, &self.folder.join("walwright.toml"), admin, &environment)
+        let config = self.folder.join("walwright.toml");
+        Daemon::start(&self.sandbox, &self.name, Path::new(BINARY), &config, admin, &environment)
     }
 
     /// The same by a shell that has run `first`.

@@ -5,13 +5,17 @@ use tokio_postgres::{Client, Error};
 /// Row changes in one round: 2 orders, 4 lines, 2 orders paid, 2 stock levels adjusted. Each yields one event.
 const ROUND: u64 = 10;
 
-/// Writes at least `changes` row changes in transactions of `per_transaction` (both rounded up to tens) and returns how
-/// many it wrote. Needs a superuser: it skips foreign keys, and waits for the disk only at the end.
+/// Writes at least `changes` row changes in transactions of `per_transaction`, 1 or a multiple of ten (both rounded up to
+/// tens), and returns how many it wrote. Needs a superuser: it skips foreign keys, and waits for the disk only at the end.
 pub(crate) async fn backlog(client: &Client, changes: u64, per_transaction: u64) -> Result<u64, Error> {
     let rounds = per_transaction.div_ceil(ROUND);
     let transactions = changes.div_ceil(rounds * ROUND);
     client.batch_execute(SESSION).await?;
-    client.batch_execute(&rounds_in_transactions(transactions, rounds)).await?;
+    let written = match per_transaction {
+        1 => rows_in_transactions(transactions),
+        _ => rounds_in_transactions(transactions, rounds),
+    };
+    client.batch_execute(&written).await?;
     client.batch_execute(END_OF_SESSION).await?;
     Ok(transactions * rounds * ROUND)
 }
@@ -56,6 +60,50 @@ fn rounds_in_transactions(transactions: u64, rounds: u64) -> String {
                     WHERE warehouse_id = 1 + transaction % warehouses AND product_id IN (product, product + 1);
                 END LOOP;
                 COMMIT;
+            END LOOP;
+        END $$"
+    )
+}
+
+/// The same rounds, each row change in a transaction of its own.
+fn rows_in_transactions(rounds: u64) -> String {
+    format!(
+        "DO $$
+        DECLARE
+            customer uuid := (SELECT id FROM customers ORDER BY customer_number LIMIT 1);
+            warehouses integer := (SELECT count(*) FROM warehouses);
+            products bigint := (SELECT count(*) FROM products);
+            placed bigint[] := ARRAY[0, 0];
+            placed_id bigint;
+            product bigint := 0;
+        BEGIN
+            FOR round IN 1..{rounds} LOOP
+                FOR n IN 1..2 LOOP
+                    INSERT INTO orders (customer_id, channel, warehouse_id, total_amount, line_count,
+                                        shipping_address, request_id)
+                    VALUES (customer, 'W', 1 + n % warehouses, 119.98 + n, 2,
+                            '{{\"recipient\": \"Ada Lovelace\", \"city\": \"London\", \"country\": \"GB\"}}',
+                            'backlog-' || round)
+                    RETURNING id INTO placed_id;
+                    COMMIT;
+                    placed[n] := placed_id;
+                END LOOP;
+                FOR n IN 0..3 LOOP
+                    INSERT INTO order_lines (order_id, line_number, product_id, quantity, unit_price, tax_rate,
+                                             request_id)
+                    VALUES (placed[1 + n / 2], 1 + n % 2, 1 + (round + n) % products, 1 + n % 2, 59.99, 19,
+                            'backlog-' || round);
+                    COMMIT;
+                END LOOP;
+                product := product % (products - 1) + 1;
+                FOR n IN 1..2 LOOP
+                    UPDATE orders SET status = 'PAID', paid_at = clock_timestamp() WHERE id = placed[n];
+                    COMMIT;
+                    UPDATE stock_levels
+                    SET on_hand = on_hand + 1, revision = revision + 1, reason = 'RECEIPT'
+                    WHERE warehouse_id = 1 + round % warehouses AND product_id = product + n - 1;
+                    COMMIT;
+                END LOOP;
             END LOOP;
         END $$"
     )

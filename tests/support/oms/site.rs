@@ -60,13 +60,23 @@ impl Configuration {
         Self::written(stack, name, connector, format!("{name}."))
     }
 
+    /// The same with contracts of one's own.
+    pub(crate) fn with_contracts(stack: &Stack, name: &str, connector: &str, schemas: &Path) -> Result<Self> {
+        Self::laid_out(stack, name, connector, schemas, format!("{name}."))
+    }
+
     fn written(stack: &Stack, name: &str, connector: &str, topic_prefix: String) -> Result<Self> {
+        let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
+        Self::laid_out(stack, name, connector, &schemas, topic_prefix)
+    }
+
+    fn laid_out(stack: &Stack, name: &str, connector: &str, schemas: &Path, topic_prefix: String) -> Result<Self> {
         let folder = stack.sandbox.folder(name)?;
         let topics = topics(connector, &topic_prefix)?;
         std::fs::create_dir(folder.join("connectors"))?;
         std::fs::write(folder.join("connectors").join(format!("{name}.toml")), connector)?;
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let schemas = format!("schemas = {:?}", root.join("schemas").display().to_string());
+        let schemas = format!("schemas = {:?}", schemas.display().to_string());
         let process = std::fs::read_to_string(root.join("walwright.toml"))?.replace("schemas = \"schemas/\"", &schemas);
         let file = folder.join("walwright.toml");
         std::fs::write(&file, process)?;
@@ -163,7 +173,8 @@ impl<'a> Site<'a> {
         let mut environment = self.environment(configuration);
         environment.push(("WALWRIGHT_ADMIN__LISTEN", admin.to_string()));
         let (name, file) = (configuration.name.clone(), configuration.file.clone());
-        Ok(Launch { sandbox: Arc::clone(&self.stack.sandbox), name, file, admin, environment })
+        let (sandbox, binary) = (Arc::clone(&self.stack.sandbox), PathBuf::from(BINARY));
+        Ok(Launch { sandbox, name, binary, file, admin, environment })
     }
 
     fn environment(&self, configuration: &Configuration) -> Vec<(&'static str, String)> {
@@ -186,6 +197,7 @@ impl<'a> Site<'a> {
 pub(crate) struct Launch {
     sandbox: Arc<Sandbox>,
     name: String,
+    binary: PathBuf,
     file: PathBuf,
     admin: SocketAddr,
     environment: Vec<(&'static str, String)>,
@@ -208,6 +220,11 @@ impl Launch {
         std::fs::read_to_string(&file).context(file.display())
     }
 
+    /// Another build of the daemon.
+    pub(crate) fn set_binary(&mut self, binary: &Path) {
+        self.binary = binary.to_owned();
+    }
+
     /// Adds to the environment of each daemon.
     pub(crate) fn set(&mut self, name: &'static str, value: &str) {
         self.environment.push((name, value.to_owned()));
@@ -225,7 +242,7 @@ impl Launch {
     pub(crate) fn start_with(&self, more: &[(&str, String)]) -> Result<Daemon> {
         let own = self.environment.iter().map(|(name, value)| (*name, value.as_str()));
         let environment: Vec<_> = own.chain(more.iter().map(|(name, value)| (*name, value.as_str()))).collect();
-        Daemon::start(&self.sandbox, &self.name, &self.file, self.admin, &environment)
+        Daemon::start(&self.sandbox, &self.name, &self.binary, &self.file, self.admin, &environment)
     }
 }
 
