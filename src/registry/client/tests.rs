@@ -214,6 +214,9 @@ fn answered(answer: &[u8], and_then: &[u8], pause: Duration) -> Error {
             while alive && !and_then.is_empty() {
                 alive = stream.write_all(and_then).is_ok() && (pause.is_zero() || waits(pause));
             }
+            // What of the request is not read would make a reset of the end, which may overtake the answer.
+            drop(stream.shutdown(std::net::Shutdown::Write));
+            drop(std::io::copy(&mut stream, &mut std::io::sink()));
         });
         let client = Client::new(&settings(url, Duration::from_secs(1))).unwrap();
         let outcome = client.lookup("s", "{}");
