@@ -36,7 +36,7 @@ stage tidy 30 cargo test --profile ci --features faults --test tidy
 stage unit 180 cargo test --profile ci --features faults --lib
 stage docs 120 env RUSTDOCFLAGS='-D warnings' cargo doc --profile ci --no-deps --document-private-items
 # Most of them wait for servers.
-stage integration 1100 cargo test --profile ci --features faults --test main -- --test-threads 3
+stage integration 1400 cargo test --profile ci --features faults --test main -- --test-threads 3
 stage sweep 600 make sweep DELIVERY=exactly_once
 stage torture 720 make torture
 stage demo 180 make demo SECONDS=30

@@ -4,7 +4,6 @@ use walwright::checkpoint::record::CHECKPOINT;
 
 use super::slots::{confirmed, stopped};
 use crate::support::Result;
-use crate::support::scene::Scene;
 
 /// What is told of a record, but for its offset.
 const HOLDS: &str = "checkpoint-unreadable:  of partition 0 holds";

@@ -109,13 +109,7 @@ fn contracts_that_are_nested_deeply() {
         // A shared type that is itself, or each other, or twice the other.
         vec![own.clone(), own.clone(), own.clone(), shared("A", r#""common.A""#)],
         vec![own.clone(), own.clone(), own.clone(), shared("A", r#""array", "items": "common.A""#)],
-        vec![
-            own.clone(),
-            own.clone(),
-            own.clone(),
-            shared("A", r#""common.B""#),
-            shared("B", r#"["common.A", "common.A"]"#),
-        ],
+        vec![own.clone(), own.clone(), own, shared("A", r#""common.B""#), shared("B", r#"["common.A", "common.A"]"#)],
     ] {
         capped("contract", texts.join("\0").as_bytes(), 1000, |text| files.contract(text));
     }
