@@ -129,7 +129,7 @@ fn walsender(scene: &Scene) -> Result<Option<i32>> {
 #[test]
 fn the_server_hears_from_us_while_a_broker_is_frozen() -> Result<()> {
     let stack = Stack::shared()?;
-    let kafka = Kafka::start(&sandbox()?, &kafka::Options::default())?;
+    let kafka = Kafka::start(&sandbox()?, &kafka::Options::default().patient())?;
     let scene = Scene::on("frozen_broker", &stack.postgres, &kafka, stack.registry.url())?;
     scene.sql()?.batch("ALTER ROLE frozen_broker SET wal_sender_timeout = '2s'")?;
     let mut daemon = scene.open()?;

@@ -179,7 +179,7 @@ fn nothing_that_is_said_to_kafka_arrives() -> Result<()> {
 #[test]
 fn the_only_broker_is_frozen() -> Result<()> {
     let stack = Stack::shared()?;
-    let kafka = Kafka::start(&stack.sandbox, &kafka::Options::default())?;
+    let kafka = Kafka::start(&stack.sandbox, &kafka::Options::default().patient())?;
     let scene = Scene::on("frozenkafka", &stack.postgres, &kafka, stack.registry.url())?;
     let mut daemon = open(&scene)?;
     kafka.signal(0, Signal::STOP)?;

@@ -125,7 +125,7 @@ fn connections_that_are_cut_in_the_middle_of_a_chunk() -> Result<()> {
 #[test]
 fn a_broker_that_is_away_while_rows_are_read() -> Result<()> {
     let stack = Stack::shared()?;
-    let kafka = Kafka::start(&stack.sandbox, &Options::default())?;
+    let kafka = Kafka::start(&stack.sandbox, &Options::default().patient())?;
     let scene = Scene::on("brokeraway", &stack.postgres, &kafka, stack.registry.url())?;
     let scene = shop(scene, 20_000, 4_000)?;
     let mut daemon = scene.open()?;

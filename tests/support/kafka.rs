@@ -57,6 +57,13 @@ impl Options {
         self
     }
 
+    /// A broker that stands still for a minute is still in the cluster when it goes on. Else, and where it is the only one,
+    /// it finds itself without partitions for a moment; a commit that falls into it is acknowledged, its markers are left
+    /// out ("likely deleted already"), and what it wrote stays invisible.
+    pub(crate) fn patient(self) -> Self {
+        self.set("broker.session.timeout.ms", "120000")
+    }
+
     pub(crate) fn fronts(mut self, fronts: usize) -> Self {
         self.fronts = fronts;
         self

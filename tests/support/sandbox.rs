@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::reaper::reaper;
@@ -13,6 +13,9 @@ use super::{Context, Result};
 
 /// How long a run's logs are kept.
 const LOGS_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// The first port that a sandbox gives out: below those that the kernel picks for whoever asks for none in particular.
+const FIRST_PORT: u16 = 20_000;
 
 /// Removed when dropped, except for the logs.
 ///
@@ -22,6 +25,7 @@ const LOGS_KEPT: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct Sandbox {
     address: Ipv4Addr,
     folder: PathBuf,
+    next_port: AtomicU16,
 }
 
 impl Sandbox {
@@ -29,7 +33,7 @@ impl Sandbox {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let folder = reaper()?.folder().join(NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
         std::fs::create_dir(&folder).context(folder.display())?;
-        let sandbox = Self { address: random_loopback(), folder };
+        let sandbox = Self { address: random_loopback(), folder, next_port: AtomicU16::new(FIRST_PORT) };
         sandbox.port().context("find a loopback address (127.0.0.0/8) to bind to")?;
         Ok(sandbox)
     }
@@ -38,9 +42,10 @@ impl Sandbox {
         self.address
     }
 
-    /// A port that was free just now on this sandbox's address.
+    /// A port of this sandbox's address that nobody else is given: the server that is to have it binds to it later.
     pub(crate) fn port(&self) -> Result<SocketAddr> {
-        Ok(TcpListener::bind((self.address, 0))?.local_addr()?)
+        let port = self.next_port.fetch_add(1, Ordering::Relaxed);
+        Ok(TcpListener::bind((self.address, port))?.local_addr()?)
     }
 
     /// Makes a new folder; a second one of the same name gets a number.
