@@ -1,5 +1,6 @@
 //! Reading one partition from its start to its end, with or without a fence behind the reader.
 
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -64,8 +65,10 @@ pub fn read_partition(
         ("fetch.error.backoff.ms", "50"),
     ])?;
     let mut run = || -> Result<()> {
-        if isolation == Isolation::Fenced {
-            await_stable(client, &consumer, topic, partition, until)?;
+        match isolation {
+            Isolation::Fenced => await_stable(client, &consumer, topic, partition, until)?,
+            // A client that does not know yet who leads the partition looks for its start half a second later.
+            Isolation::Stable => _ = high(&consumer, topic, partition, until)?,
         }
         assign(&consumer, topic, partition)?;
         while let Some(message) = next(&consumer, topic, until)? {
@@ -73,7 +76,10 @@ pub fn read_partition(
         }
         Ok(())
     };
-    run().map_err(|error| error.at(At::topic(topic)))
+    let read = run().map_err(|error| error.at(At::topic(topic)));
+    // It leaves the group that it never was in, for 100 ms; nobody needs to wait for that.
+    drop(Builder::new().name("close".to_owned()).spawn(move || drop(consumer)));
+    read
 }
 
 /// Waits until everything below the present high watermark is stable. A reader that starts afterwards and reads to the

@@ -37,11 +37,15 @@ pub(super) struct Assembler {
     batch: Batch,
     /// Of the whole transactions in `batch`.
     done: Tally,
-    /// The next LSN once the whole transactions in `batch` are on Kafka.
-    done_lsn: Option<Lsn>,
+    /// There are any.
+    has_whole: bool,
     transaction: Transaction,
     /// All before it was received.
     next_lsn: Lsn,
+    /// A keepalive behind the whole transactions has moved `next_lsn`.
+    has_moved: bool,
+    /// The server waits for `next_lsn` to be confirmed.
+    reply_owed: bool,
     /// When a change came last.
     heard: Instant,
     gating: Gating,
@@ -114,7 +118,9 @@ impl Assembler {
             large_bytes,
             batch: Batch::default(),
             done: Tally::new(width),
-            done_lsn: None,
+            has_whole: false,
+            has_moved: false,
+            reply_owed: false,
             transaction: Transaction {
                 open: false,
                 dropped: false,
@@ -228,24 +234,34 @@ impl Assembler {
         self.cut(sink)
     }
 
-    /// A keepalive: everything before `wal_end` was received.
-    pub(super) fn keepalive(
-        &mut self,
-        wal_end: Lsn,
-        reply_requested: bool,
-        sink: &mut impl FnMut(Unit) -> Result<()>,
-    ) -> Result<()> {
+    /// A keepalive: everything before `wal_end` was received. It cuts no unit: a server that has sent everything sends one
+    /// behind each transaction until they are confirmed.
+    pub(super) fn keepalive(&mut self, wal_end: Lsn, reply_requested: bool) -> Result<()> {
         faults::pass(Failpoint::KeepaliveReceived);
-        self.flush(sink)?;
-        let Some(next_lsn) = self.ledger.keepalive(wal_end) else { return Ok(()) };
-        self.advance(next_lsn)?;
-        let kind = UnitKind::Progress { next_lsn, reply_requested };
+        let Some(wal_end) = self.ledger.keepalive(wal_end) else { return Ok(()) };
+        self.has_moved |= wal_end > self.next_lsn;
+        self.reply_owed |= reply_requested;
+        self.advance(wal_end.max(self.next_lsn))
+    }
+
+    /// Whole transactions leave now, and behind them the position to which keepalives have moved.
+    pub(super) fn flush(&mut self, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
+        self.flush_whole(sink)?;
+        let reply_requested = std::mem::take(&mut self.reply_owed);
+        if !std::mem::take(&mut self.has_moved) && !reply_requested {
+            return Ok(());
+        }
+        let kind = UnitKind::Progress { next_lsn: self.next_lsn, reply_requested };
         self.leave(Unit::new(kind, Batch::default(), Tally::default(), None), sink)
     }
 
-    /// Whole transactions leave now.
-    pub(super) fn flush(&mut self, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
-        let Some(next_lsn) = self.done_lsn.take() else { return Ok(()) };
+    fn flush_whole(&mut self, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
+        if !std::mem::take(&mut self.has_whole) {
+            return Ok(());
+        }
+        // No keepalive needs a unit of its own for what this one says.
+        self.has_moved = false;
+        let next_lsn = self.next_lsn;
         let rest = if self.transaction.open && !self.transaction.large {
             self.batch.split_off(self.transaction.first_record)
         } else {
@@ -317,7 +333,7 @@ impl Assembler {
             self.batch.records.pop();
         }
         self.done.take(&mut self.transaction.tally);
-        self.done_lsn = Some(next_lsn);
+        self.has_whole = true;
         Ok(())
     }
 

@@ -154,7 +154,7 @@ impl Emitter {
         batch: &mut Batch,
         tally: &mut Tally,
     ) -> Result<()> {
-        let (Some((program, identity)), event) = (&table.events[index], &self.plan.events[index]) else {
+        let (Some((program, identity)), event) = (table.event(index), &self.plan.events[index]) else {
             return Ok(());
         };
         let write = |batch: &mut Batch, id: &mut Vec<u8>| {
@@ -193,7 +193,7 @@ impl Emitter {
         batch: &mut Batch,
         tally: &mut Tally,
     ) -> Result<()> {
-        let Some((program, identity)) = &table.tombstones[index] else { return Ok(()) };
+        let Some((program, identity)) = table.tombstone(index) else { return Ok(()) };
         let topic = self.plan.tombstones[index].topic;
         self.id.clear();
         place.origin.write_id(identity, place.position.lsn, &mut self.id);

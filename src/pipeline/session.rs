@@ -246,7 +246,7 @@ fn take(
                 if mutated(Mutation::AckOnKeepalive) {
                     stream.confirm(wal_end);
                 }
-                assembler.keepalive(wal_end, reply_requested, sink)?;
+                assembler.keepalive(wal_end, reply_requested)?;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a row costs of the allocator: nothing, from received bytes to encoded records.
+//! What a row costs of the allocator: nothing, from received bytes to encoded records; and what leaves as one unit.
 
 #[path = "../../../tests/support/order/messages.rs"]
 mod messages;
@@ -17,6 +17,7 @@ use crate::pipeline::emit::Emitter;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::programs::ContractIds;
 use crate::pipeline::relations::Relations;
+use crate::pipeline::unit::{Unit, UnitKind};
 
 const TRANSACTIONS: u64 = 300;
 const ROWS: u64 = 10;
@@ -47,23 +48,36 @@ fn assembler(mode: HeaderMode) -> Assembler {
     Assembler::new(&plan, 0, Ledger::new(Lsn(1), None), relations, emitter, usize::MAX)
 }
 
-/// Orders are placed and paid, in transactions, which leave as one unit; how many records that are.
-fn publish(assembler: &mut Assembler, messages: &[Vec<u8>], first_lsn: u64) -> usize {
-    let mut records = 0;
-    for transaction in 0..TRANSACTIONS {
-        let lsn = first_lsn + 2 * transaction;
-        let mut begin = [b'B'; 21];
-        begin[1..9].copy_from_slice(&lsn.to_be_bytes());
-        assembler.message(&begin, &mut |_| Ok(())).unwrap();
-        for number in 0..ROWS {
-            assembler.message(&messages[number as usize % messages.len()], &mut |_| Ok(())).unwrap();
-        }
-        let mut commit = [0; 26];
-        commit[0] = b'C';
-        commit[2..10].copy_from_slice(&lsn.to_be_bytes());
-        commit[10..18].copy_from_slice(&(lsn + 1).to_be_bytes());
-        assembler.message(&commit, &mut |_| Ok(())).unwrap();
+/// One transaction of orders that are placed and paid, committed at `lsn`, which ends at the next one.
+fn transaction(assembler: &mut Assembler, messages: &[Vec<u8>], lsn: u64) {
+    let mut begin = [b'B'; 21];
+    begin[1..9].copy_from_slice(&lsn.to_be_bytes());
+    assembler.message(&begin, &mut |_| Ok(())).unwrap();
+    for number in 0..ROWS {
+        assembler.message(&messages[number as usize % messages.len()], &mut |_| Ok(())).unwrap();
     }
+    let mut commit = [0; 26];
+    commit[0] = b'C';
+    commit[2..10].copy_from_slice(&lsn.to_be_bytes());
+    commit[10..18].copy_from_slice(&(lsn + 1).to_be_bytes());
+    assembler.message(&commit, &mut |_| Ok(())).unwrap();
+}
+
+/// The units that leave: what each is, and how many records it has.
+fn flushed(assembler: &mut Assembler) -> Vec<(UnitKind, usize)> {
+    let mut units = Vec::new();
+    let mut sink = |unit: Unit| {
+        units.push((unit.kind, unit.batch.records.len()));
+        Ok(())
+    };
+    assembler.flush(&mut sink).unwrap();
+    units
+}
+
+/// Transactions leave as one unit; how many records that are.
+fn publish(assembler: &mut Assembler, messages: &[Vec<u8>], first_lsn: u64) -> usize {
+    (0..TRANSACTIONS).for_each(|number| transaction(assembler, messages, first_lsn + 2 * number));
+    let mut records = 0;
     assembler
         .flush(&mut |unit| {
             records += unit.batch.records.len();
@@ -71,6 +85,35 @@ fn publish(assembler: &mut Assembler, messages: &[Vec<u8>], first_lsn: u64) -> u
         })
         .unwrap();
     records
+}
+
+/// A server that has sent everything sends a keepalive behind each transaction until they are confirmed: a unit for each
+/// would fill the committer's channel while Kafka is slower than the source.
+#[test]
+fn keepalives_between_transactions_cut_no_unit() {
+    let messages = [insert(), paid()];
+    let mut assembler = assembler(HeaderMode::Core);
+    assembler.message(&relation(), &mut |_| Ok(())).unwrap();
+    for lsn in [10, 20, 30] {
+        transaction(&mut assembler, &messages, lsn);
+        assembler.keepalive(Lsn(lsn + 5), false).unwrap();
+    }
+    let whole = |next_lsn| UnitKind::Whole { next_lsn: Lsn(next_lsn) };
+    let progress = |next_lsn, reply_requested| UnitKind::Progress { next_lsn: Lsn(next_lsn), reply_requested };
+    let rows = ROWS as usize;
+    assert_eq!(flushed(&mut assembler), [(whole(35), 3 * rows)]);
+    assert_eq!(flushed(&mut assembler), []);
+    assembler.keepalive(Lsn(40), false).unwrap();
+    assembler.keepalive(Lsn(41), false).unwrap();
+    assert_eq!(flushed(&mut assembler), [(progress(41, false), 0)]);
+    assembler.keepalive(Lsn(41), false).unwrap();
+    assert_eq!(flushed(&mut assembler), [], "nothing has moved");
+    assembler.keepalive(Lsn(41), true).unwrap();
+    assert_eq!(flushed(&mut assembler), [(progress(41, true), 0)]);
+    transaction(&mut assembler, &messages, 50);
+    assembler.keepalive(Lsn(55), true).unwrap();
+    transaction(&mut assembler, &messages, 60);
+    assert_eq!(flushed(&mut assembler), [(whole(61), 2 * rows), (progress(61, true), 0)]);
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl SimulatedLane<'_> {
                     let (batch, tally) = Default::default();
                     sink(Unit::new(kind, batch, tally, None))?;
                 }
-                assembler.keepalive(Lsn(*wal_end), *reply_requested, &mut sink)
+                assembler.keepalive(Lsn(*wal_end), *reply_requested)
             }
         };
         let taken = buffer.iter().try_for_each(&mut take);
