@@ -53,6 +53,8 @@ names! {
         StreamStarted = "stream-started",
         /// The slot was read once more.
         SlotRead = "slot-read",
+        /// What lies on Kafka behind the checkpoint was read, if there may be something.
+        RepeatsRead = "repeats-read",
         /// Begin was received.
         BeginReceived = "begin-received",
         /// Origin was received: the transaction came to the source by replication.

@@ -87,7 +87,8 @@ fn courses(point: Failpoint) -> &'static [(Course, u32)] {
         | Failpoint::Judged
         | Failpoint::TopicsPrepared
         | Failpoint::StreamStarted
-        | Failpoint::SlotRead => &[(FirstStart, 1), (Again, 1)],
+        | Failpoint::SlotRead
+        | Failpoint::RepeatsRead => &[(FirstStart, 1), (Again, 1)],
         Failpoint::DataFenced => &[(FirstStart, 1), (Again, 4)],
         Failpoint::IntentWritten | Failpoint::SlotCreated => &[(FirstStart, 1)],
         Failpoint::CheckpointWritten => &[(FirstStart, 1), (CutOff, 1), (Adopt, 1)],
@@ -140,7 +141,7 @@ fn commit_delays(course: Course) -> Vec<Deed> {
     micros.iter().map(|micros| Deed::KillAfter(Duration::from_micros(*micros))).collect()
 }
 
-/// Whether a point exists in this mode. Without transactions there is no group to begin, commit or abort; the control
+/// Whether a point exists in this mode. With transactions nothing is left behind a checkpoint that would be read. Without transactions there is no group to begin, commit or abort; the control
 /// records have theirs in both modes.
 fn exists(point: Failpoint, course: Course, delivery: Delivery) -> bool {
     let transactional = match point {
@@ -150,7 +151,8 @@ fn exists(point: Failpoint, course: Course, delivery: Delivery) -> bool {
         // What is judged here is that nothing comes twice.
         _ => is_reading(course),
     };
-    delivery == Delivery::ExactlyOnce || !transactional
+    let plain = point == Failpoint::RepeatsRead;
+    if delivery == Delivery::ExactlyOnce { !plain } else { !transactional }
 }
 
 /// Where a second daemon could not take over, there is nothing to stall for: it would halt for the same reason.
