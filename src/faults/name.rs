@@ -205,6 +205,8 @@ names! {
         IdRandom = "id-random",
         /// Ids count the changes of all tables.
         IdCountsAllTables = "id-counts-all-tables",
+        /// What a crash has left on Kafka behind the checkpoint is sent again.
+        RepeatsSent = "repeats-sent",
         /// A range is read with a snapshot that does not see what the stream has left to it.
         UnseenIgnored = "unseen-ignored",
         /// What the stream has left to a range is not in the checkpoint.

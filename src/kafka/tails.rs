@@ -1,6 +1,6 @@
 //! The ends of many partitions, and what lies in them from given offsets on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -12,6 +12,13 @@ use super::client::left;
 use super::read::{READING, SLICE, passing, serve};
 use super::{Context, KafkaClient};
 use crate::error::{At, Error, Kind, Result};
+
+/// Beside `READING`: retention may take the first records away meanwhile. What is fetched ahead is kept small.
+const TAILS: &[(&str, &str)] = &[
+    ("isolation.level", "read_committed"),
+    ("auto.offset.reset", "earliest"),
+    ("queued.max.messages.kbytes", "16384"),
+];
 
 /// From the offset of the first record that is there to that behind the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,48 +80,68 @@ pub fn bounds(
 }
 
 /// Hands every committed record of these stretches to `each`, in order within each partition. Waits for the transactions
-/// before their ends; `patience` is for how long nothing may come.
+/// before their ends; `patience` is for how long nothing may come. False: `stopped` came first.
 pub fn read_tails(
     client: &KafkaClient,
     tails: &[Tail],
     patience: Duration,
+    stopped: impl Fn() -> bool,
     mut each: impl FnMut(&Found<'_>),
-) -> Result<()> {
-    if tails.is_empty() {
-        return Ok(());
+) -> Result<bool> {
+    let topics: BTreeSet<&str> = tails.iter().map(|tail| tail.topic.as_str()).collect();
+    for topic in topics {
+        // The end of a partition is reported without its topic, so each has a consumer of its own.
+        let of_topic: Vec<&Tail> = tails.iter().filter(|tail| tail.topic == topic).collect();
+        let consumer = client.consumer(&READING.iter().chain(TAILS).copied().collect::<Vec<_>>())?;
+        await_stable(&consumer, &of_topic, Instant::now() + patience)?;
+        if !read_topic(&consumer, &of_topic, patience, &stopped, &mut each)? {
+            return Ok(false);
+        }
     }
-    let settings: Vec<_> = READING
-        .iter()
-        .copied()
-        .chain([("isolation.level", "read_committed"), ("auto.offset.reset", "earliest")])
-        .collect();
-    let consumer = client.consumer(&settings)?;
-    await_stable(&consumer, tails, Instant::now() + patience)?;
+    Ok(true)
+}
+
+fn read_topic(
+    consumer: &BaseConsumer<Context>,
+    tails: &[&Tail],
+    patience: Duration,
+    stopped: impl Fn() -> bool,
+    each: &mut impl FnMut(&Found<'_>),
+) -> Result<bool> {
     let mut list = TopicPartitionList::new();
+    let mut open = BTreeMap::new();
     for tail in tails {
         list.add_partition_offset(&tail.topic, tail.partition, Offset::Offset(tail.from))?;
+        open.insert(tail.partition, tail.to);
     }
     consumer.assign(&list)?;
-    let (mut ended, mut until) = (0, Instant::now() + patience);
-    while ended < tails.len() {
+    let mut until = Instant::now() + patience;
+    while !open.is_empty() {
+        if stopped() {
+            return Ok(false);
+        }
         match consumer.poll(left(until).min(SLICE)) {
             Some(Ok(message)) => {
                 each(&Found(&message));
                 until = Instant::now() + patience;
+                // Where others go on writing, the end may never be reported.
+                if open.get(&message.partition()).is_some_and(|to| message.offset().saturating_add(1) >= *to) {
+                    open.remove(&message.partition());
+                }
             }
-            Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
-            Some(Err(error)) => passing(&consumer, error)?,
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
+            Some(Err(error)) => passing(consumer, error)?,
             None if left(until).is_zero() => {
                 return Err(consumer.context().unreachable("read what lies behind the checkpoint", "no end in time"));
             }
             None => {}
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Waits until everything before the tails' ends is decided.
-fn await_stable(consumer: &BaseConsumer<Context>, tails: &[Tail], until: Instant) -> Result<()> {
+fn await_stable(consumer: &BaseConsumer<Context>, tails: &[&Tail], until: Instant) -> Result<()> {
     let mut topics = BTreeMap::new();
     for tail in tails {
         let count = topics.entry(tail.topic.clone()).or_default();

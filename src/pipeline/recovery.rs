@@ -55,14 +55,14 @@ pub(super) trait World {
     /// Where the partitions of the connector's topics begin and end.
     fn bounds(&mut self, checkpoint: &Checkpoint) -> Result<AllBounds>;
     /// Notes the connector's events in these stretches that the stream from the checkpoint on may repeat. `forked`: they may
-    /// be of another timeline than the server's.
+    /// be of another timeline than the server's. False: the stop came first.
     fn read_behind(
         &mut self,
         tails: &[Tail],
         checkpoint: &Checkpoint,
         forked: bool,
         repeats: &mut Repeats,
-    ) -> Result<()>;
+    ) -> Result<bool>;
 }
 
 /// What a source says of itself.
@@ -169,7 +169,7 @@ fn behind_the_fence<W: World>(
     refuse_slot_ahead(world.confirmed(&mut stream)?, checkpoint.next_lsn, &facts.slot_name)?;
     faults::pass(Failpoint::SlotRead);
     let replay = replay::prepare(world, fenced, state.checkpoint.as_ref(), &mut checkpoint)?;
-    Ok(Some((checkpoint, stream, replay)))
+    Ok(replay.map(|replay| (checkpoint, stream, replay)))
 }
 
 /// Creates the slot, behind an intent that says whose it is. None: the stop came first.

@@ -14,7 +14,7 @@ use crate::checkpoint::repeats::{Place, Repeats};
 use crate::connector::{Plan, TopicPlan};
 use crate::encode::headers::ID_HEADER;
 use crate::error::Result;
-use crate::faults::{self, Failpoint};
+use crate::faults::{self, Failpoint, Mutation, mutated};
 use crate::kafka::{Bounds, Found, Tail};
 use crate::map::Identity;
 use crate::model::Lsn;
@@ -43,24 +43,27 @@ impl Replay {
 pub(super) type AllBounds = BTreeMap<String, Vec<Bounds>>;
 
 /// Finds out what the stream from this checkpoint on will repeat. `recorded` is what was found at the start, `checkpoint`
-/// the one to go on with, of which the offsets are set here.
+/// the one to go on with, of which the offsets are set here. None: the stop came first.
 pub(super) fn prepare<W: World>(
     world: &mut W,
     fenced: &mut W::Fenced,
     recorded: Option<&Checkpoint>,
     checkpoint: &mut Checkpoint,
-) -> Result<Replay> {
+) -> Result<Option<Replay>> {
     let is_noted = checkpoint.delivery == Delivery::AtLeastOnce;
     if !is_noted && recorded.is_none_or(|recorded| recorded.acknowledged.is_none()) {
-        return Ok(Replay::default());
+        return Ok(Some(Replay::default()));
     }
     let bounds = world.bounds(checkpoint)?;
     let ends = if is_noted { ends(&bounds, world.writes_ids()) } else { None };
     let from = recorded.and_then(|recorded| from(recorded, checkpoint, &bounds));
+    let from = from.filter(|_| !mutated(Mutation::RepeatsSent));
     let mut repeats = Repeats::default();
     if let (Some(from), Some(recorded)) = (&from, recorded) {
         let forked = recorded.timeline != checkpoint.timeline;
-        world.read_behind(&tails(from, &bounds), checkpoint, forked, &mut repeats)?;
+        if !world.read_behind(&tails(from, &bounds), checkpoint, forked, &mut repeats)? {
+            return Ok(None);
+        }
         say(&repeats);
     }
     faults::pass(Failpoint::RepeatsRead);
@@ -72,7 +75,7 @@ pub(super) fn prepare<W: World>(
     if is_noted && !recorded.is_some_and(says_as_much) {
         world.write(fenced, &[(CHECKPOINT, Some(&checkpoint.to_json()?))])?;
     }
-    Ok(Replay { repeats, ends })
+    Ok(Some(Replay { repeats, ends }))
 }
 
 /// Where the partitions end; None, said aloud, where it is of no use to note it.

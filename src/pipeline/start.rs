@@ -31,7 +31,7 @@ use crate::checkpoint::store::Store;
 use crate::connector::LargeTransactions;
 use crate::encode::headers::HeaderMode;
 use crate::error::Result;
-use crate::kafka::{self, Admin, KafkaClient, Tail};
+use crate::kafka::{self, Admin, Found, KafkaClient, Tail};
 use crate::model::Lsn;
 use crate::publish::{Fenced, Others, Producer, Turns, control_id, fence};
 use crate::source::{SourceSettings, Sql, Stream, StreamSettings, next_xid, preflight};
@@ -191,9 +191,10 @@ impl World for Attempt<'_> {
         checkpoint: &Checkpoint,
         forked: bool,
         repeats: &mut Repeats,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let ours = Recognition::new(&self.connector.plan, checkpoint, forked);
-        kafka::read_tails(&self.kafka.client, tails, KAFKA_STEP, |found| ours.note_found(found, repeats))
+        let note = |found: &Found<'_>| ours.note_found(found, repeats);
+        kafka::read_tails(&self.kafka.client, tails, KAFKA_STEP, || self.stop.is_set(), note)
     }
 }
 

@@ -294,7 +294,7 @@ impl<'a> World for Start<'a> {
         checkpoint: &Checkpoint,
         forked: bool,
         repeats: &mut Repeats,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let until = self.node.now() + STEP;
         let flaw = self.flaw();
         let ours =
@@ -323,7 +323,7 @@ impl<'a> World for Start<'a> {
                 }
             }
         }
-        Ok(())
+        Ok(!self.stopped())
     }
 }
 
