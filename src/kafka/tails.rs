@@ -94,7 +94,8 @@ pub fn read_tails(
         let of_topic: Vec<&Tail> = tails.iter().filter(|tail| tail.topic == topic).collect();
         let consumer = client.consumer(&READING.iter().chain(TAILS).copied().collect::<Vec<_>>())?;
         await_stable(&consumer, &of_topic, Instant::now() + patience)?;
-        if !read_topic(&consumer, &of_topic, patience, &stopped, &mut each)? {
+        let read = read_topic(&consumer, &of_topic, patience, &stopped, &mut each);
+        if !read.map_err(|error| error.at(At::topic(topic)))? {
             return Ok(false);
         }
     }

@@ -132,6 +132,19 @@ fn exactly_once_does_not_send_again_what_the_fast_lane_left() -> Result<()> {
     Ok(())
 }
 
+/// What two servers have committed at the same LSN could not be told apart there, so after a failover nothing is left out.
+#[test]
+fn a_topic_that_has_the_broker_s_times_is_no_exception() -> Result<()> {
+    let scene = fast("leftstamped")?;
+    let create = "create = { partitions = 3, replication = 1 }";
+    let stamped = format!("{create}\nconfig = {{ \"message.timestamp.type\" = \"LogAppendTime\" }}");
+    scene.connector(create, &stamped)?;
+    eight_left_behind(&scene)?;
+    let daemon = goes_on(&scene, 11, 11)?;
+    scene.finish(daemon)?;
+    scene.exactly(11)
+}
+
 /// Between the two a mapping published other events, or the same with other values.
 #[test]
 fn where_the_mapping_has_changed_all_is_sent_again_and_said() -> Result<()> {
