@@ -76,6 +76,7 @@ const PURE: &[&str] = &[
     "src/checkpoint/ledger.rs",
     "src/checkpoint/judge.rs",
     "src/checkpoint/record.rs",
+    "src/checkpoint/repeats.rs",
     "src/snapshot",
 ];
 const IMPURE: &[&str] = &["tokio", "rdkafka", "std::net", "std::time::Instant", "SystemTime", "std::thread", "std::fs"];

@@ -22,9 +22,10 @@ pub const TAKEOVER: &str = "takeover";
 pub const PROGRESS: &str = "progress/";
 
 /// The version that this program writes, and the newest that it reads.
-const VERSION: u32 = 2;
-/// What says nothing that version 1 does not know is written as version 1, so that there is a way back.
+const VERSION: u32 = 3;
+/// What says nothing that an older version does not know is written as that version, so that there is a way back.
 const PLAIN_VERSION: u32 = 1;
+const UNSEEN_VERSION: u32 = 2;
 /// A record is at most so long; ours have some hundred bytes and a few for each topic.
 const BYTES_MAX: usize = 1 << 20;
 
@@ -64,7 +65,14 @@ pub struct Checkpoint {
     /// Since version 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unseen: Option<BTreeMap<String, Vec<u64>>>,
+    /// Without transactions: all records of the connector before these offsets are of changes before the position, so
+    /// what a session left behind it lies from there on. Since version 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Offsets>,
 }
+
+/// An offset for each partition of each topic.
+pub type Offsets = BTreeMap<String, Vec<i64>>;
 
 /// The published part of a split transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +129,11 @@ impl Checkpoint {
 
     /// As written to the topic.
     pub fn to_json(&self) -> Result<Vec<u8>> {
-        let version = if self.unseen.is_some() { VERSION } else { PLAIN_VERSION };
+        let version = match (&self.acknowledged, &self.unseen) {
+            (Some(_), _) => VERSION,
+            (None, Some(_)) => UNSEEN_VERSION,
+            (None, None) => PLAIN_VERSION,
+        };
         to_json(&Checkpoint { version, ..self.clone() })
     }
 

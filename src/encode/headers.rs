@@ -10,6 +10,8 @@ use crate::contract::Contract;
 use crate::error::Result;
 use crate::model::{Batch, Change, Header, PG_EPOCH_UNIX_MICROS};
 
+/// The header that holds an event's id.
+pub const ID_HEADER: &str = "ce_id";
 /// `ce_type` of tombstones, which have no contract.
 pub const TOMBSTONE_TYPE: &str = "walwright.Tombstone.v1";
 
@@ -42,7 +44,7 @@ enum Attribute {
 
 /// In the order of `Attribute`. Extensions have lower-case letters and digits only (CloudEvents 1.0, "Naming Conventions").
 const ATTRIBUTES: [&str; 11] = [
-    "ce_id",
+    ID_HEADER,
     "ce_type",
     "content-type",
     "ce_specversion",

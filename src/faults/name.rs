@@ -53,6 +53,8 @@ names! {
         StreamStarted = "stream-started",
         /// The slot was read once more.
         SlotRead = "slot-read",
+        /// What lies on Kafka behind the checkpoint was read, if there may be something.
+        RepeatsRead = "repeats-read",
         /// Begin was received.
         BeginReceived = "begin-received",
         /// Origin was received: the transaction came to the source by replication.
@@ -203,6 +205,8 @@ names! {
         IdRandom = "id-random",
         /// Ids count the changes of all tables.
         IdCountsAllTables = "id-counts-all-tables",
+        /// What a crash has left on Kafka behind the checkpoint is sent again.
+        RepeatsSent = "repeats-sent",
         /// A range is read with a snapshot that does not see what the stream has left to it.
         UnseenIgnored = "unseen-ignored",
         /// What the stream has left to a range is not in the checkpoint.

@@ -34,11 +34,21 @@ pub struct Entry<'a> {
 }
 
 /// Waits in slices of this while polling, so that a deadline is met.
-const SLICE: Duration = Duration::from_millis(100);
+pub(super) const SLICE: Duration = Duration::from_millis(100);
 /// Events that are handed over at most before an error is worded: with the client's `debug`, many are log lines.
 const SERVED_MAX: usize = 4096;
 /// librdkafka assigns partitions only to a client with a group; nothing is committed and no group is joined.
 const GROUP: &str = "walwright-reader";
+/// Of whoever reads partitions to their ends.
+pub(super) const READING: &[(&str, &str)] = &[
+    ("group.id", GROUP),
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("enable.partition.eof", "true"),
+    // The end of the partition is reported by the answer to a fetch that found nothing; it must not wait for data.
+    ("fetch.wait.max.ms", "10"),
+    ("fetch.error.backoff.ms", "50"),
+];
 
 /// Hands every committed record of the partition to `each`, in order, from the start to the end that `isolation` names.
 ///
@@ -53,17 +63,8 @@ pub fn read_partition(
     mut each: impl FnMut(Entry<'_>) -> Result<()>,
 ) -> Result<()> {
     let believed = if mutated(Mutation::ReadUncommittedState) { "read_uncommitted" } else { "read_committed" };
-    let consumer = client.consumer(&[
-        ("group.id", GROUP),
-        ("isolation.level", believed),
-        ("enable.auto.commit", "false"),
-        ("enable.auto.offset.store", "false"),
-        ("enable.partition.eof", "true"),
-        ("auto.offset.reset", "error"),
-        // The end of the partition is reported by the answer to a fetch that found nothing; it must not wait for data.
-        ("fetch.wait.max.ms", "10"),
-        ("fetch.error.backoff.ms", "50"),
-    ])?;
+    let own = [("isolation.level", believed), ("auto.offset.reset", "error")];
+    let consumer = client.consumer(&READING.iter().copied().chain(own).collect::<Vec<_>>())?;
     let mut run = || -> Result<()> {
         match isolation {
             Isolation::Fenced => await_stable(client, &consumer, topic, partition, until)?,
@@ -151,7 +152,7 @@ fn next<'a>(consumer: &'a BaseConsumer<Context>, topic: &str, until: Instant) ->
 
 /// Errors that librdkafka reports while it goes on trying are no errors here; the deadline decides. The group is only
 /// a name, so a missing right on it does not matter.
-fn passing(consumer: &BaseConsumer<Context>, error: KafkaError) -> Result<()> {
+pub(super) fn passing(consumer: &BaseConsumer<Context>, error: KafkaError) -> Result<()> {
     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
         return Ok(());
     }

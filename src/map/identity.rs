@@ -45,6 +45,19 @@ impl Identity {
         out.extend_from_slice(&self.rule);
     }
 
+    /// The LSN and the count that `write` has made this id of; None where it is another rule's, table's, source's or epoch's,
+    /// that of a read, or none at all.
+    pub fn read(&self, id: &[u8]) -> Option<(Lsn, u64)> {
+        let rest = id.strip_prefix(self.head.as_slice())?.strip_suffix(self.rule.as_slice())?;
+        let at = rest.iter().position(|byte| *byte == b':')?;
+        let (lsn, rest) = rest.split_at(at);
+        let k = rest.strip_prefix(self.table.as_slice())?;
+        let (lsn, k) = (std::str::from_utf8(lsn).ok()?.parse().ok()?, std::str::from_utf8(k).ok()?.parse().ok()?);
+        let mut again = Vec::with_capacity(id.len());
+        self.write(lsn, k, &mut again);
+        (again == id).then_some((lsn, k))
+    }
+
     /// Appends the id of the record that this rule makes of a row that a snapshot has read. `version` is what
     /// `write_version` makes of the row, so the same version has the same id however often it is read.
     ///

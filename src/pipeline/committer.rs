@@ -45,6 +45,8 @@ const CALL: Duration = Duration::from_secs(1);
 pub(super) struct CommitterSettings {
     /// The checkpoint as it stands on Kafka.
     pub(super) checkpoint: Checkpoint,
+    /// The last transaction of which something lies on Kafka behind the checkpoint.
+    pub(super) repeats_to: Option<Lsn>,
     /// False: the fast lane, records first, checkpoint after their acknowledgement.
     pub(super) transactional: bool,
     /// `large_transactions = "split"`
@@ -347,6 +349,10 @@ impl<L: Lane> Committer<L> {
         let lane = &mut self.lane;
         if !self.settings.transactional && !mutated(Mutation::DeliveryOutstanding) {
             drive(lane, "wait for acknowledgements", L::wait_delivered)?;
+        }
+        // Until the replay is past what a session before has left, the next start must find that too.
+        if self.settings.repeats_to < Some(checkpoint.next_lsn) {
+            checkpoint.acknowledged = lane.acknowledged();
         }
         let apart = mutated(Mutation::ProgressOutside) && !self.group.progress.is_empty();
         if self.settings.transactional && (mutated(Mutation::CheckpointOutside) || apart) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::programs::TablePrograms;
 use super::snapshot::Halves;
 use super::unit::{FilterRule, Tally};
+use crate::checkpoint::repeats::{self, Repeats};
 use crate::connector::Plan;
 use crate::encode::headers::{HeaderMode, HeaderNames, HeaderPlan};
 use crate::encode::{Capture, Meta};
@@ -50,6 +51,8 @@ pub(super) struct Emitter {
     names: HeaderNames,
     /// By index of `Plan::topics`: the recorded partition counts.
     partitions: Vec<i32>,
+    /// What a replay leaves out.
+    repeats: Option<Repeats>,
     yields: Yields,
     id: Vec<u8>,
     sequence: Vec<u8>,
@@ -63,7 +66,13 @@ impl Emitter {
         let events = events.map(|(event, uri)| HeaderPlan::event(mode, event, uri, &mut names)).collect();
         let tombstones = plan.tombstones.iter().map(|_| HeaderPlan::tombstone(mode)).collect();
         let (id, sequence) = (Vec::with_capacity(256), Vec::with_capacity(64));
-        Emitter { plan, events, tombstones, names, partitions, yields: Yields::default(), id, sequence }
+        let (repeats, yields) = Default::default();
+        Emitter { plan, events, tombstones, names, partitions, repeats, yields, id, sequence }
+    }
+
+    /// What is on Kafka behind the checkpoint: the stream will bring it again.
+    pub(super) fn leave_out(&mut self, repeats: Repeats) {
+        self.repeats = repeats.last().is_some().then_some(repeats);
     }
 
     /// The names that `Header::name` indexes.
@@ -157,30 +166,36 @@ impl Emitter {
         let (Some((program, identity)), event) = (table.event(index), &self.plan.events[index]) else {
             return Ok(());
         };
-        let write = |batch: &mut Batch, id: &mut Vec<u8>| {
+        let repeats = &mut self.repeats;
+        let mut write = |batch: &mut Batch, id: &mut Vec<u8>| {
+            let start = batch.bytes.len();
+            program.key(change, &mut batch.bytes)?;
+            let key = start..batch.bytes.len();
+            let partition = partition(&batch.bytes[key.clone()], self.partitions[event.topic]);
+            if is_repeated(repeats, place, index, (event.topic, partition)) {
+                batch.bytes.truncate(start);
+                return Ok(true);
+            }
             id.clear();
             place.origin.write_id(identity, place.position.lsn, id);
             if mutated(Mutation::IdRandom) {
                 let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
                 id.extend_from_slice(random.to_string().as_bytes());
             }
-            let start = batch.bytes.len();
-            program.key(change, &mut batch.bytes)?;
-            let key = start..batch.bytes.len();
             let meta = meta(&self.plan, id, &self.sequence, change.operation, place);
             let text = program.key_is_text().then_some(&key);
             let headers = self.events[index].append(program, change, &meta, text, batch)?;
             let start = batch.bytes.len();
             program.value(change, &meta, &mut batch.bytes)?;
-            let partition = partition(&batch.bytes[key.clone()], self.partitions[event.topic]);
             let value = Some(start..batch.bytes.len());
             let timestamp_ms = unix_ms(place.time_us);
             batch.records.push(Record { topic: event.topic, partition, key, value, headers, timestamp_ms });
-            Ok(())
+            Ok(false)
         };
-        write(batch, &mut self.id)
+        let repeated = write(batch, &mut self.id)
             .map_err(|error: crate::error::Error| error.at(At::contract(&event.contract.path)))?;
         tally.events[index] += 1;
+        tally.repeated += u64::from(repeated);
         Ok(())
     }
 
@@ -195,21 +210,27 @@ impl Emitter {
     ) -> Result<()> {
         let Some((program, identity)) = table.tombstone(index) else { return Ok(()) };
         let topic = self.plan.tombstones[index].topic;
-        self.id.clear();
-        place.origin.write_id(identity, place.position.lsn, &mut self.id);
+        let number = self.plan.events.len() + index;
         let start = batch.bytes.len();
         program.key(change, &mut batch.bytes).map_err(|error| error.at(At::topic(&self.plan.topics[topic].name)))?;
         if mutated(Mutation::TombstoneWithoutKey) {
             batch.bytes.truncate(start);
         }
         let key = start..batch.bytes.len();
+        let partition = partition(&batch.bytes[key.clone()], self.partitions[topic]);
+        tally.events[number] += 1;
+        if is_repeated(&mut self.repeats, place, number, (topic, partition)) {
+            batch.bytes.truncate(start);
+            tally.repeated += 1;
+            return Ok(());
+        }
+        self.id.clear();
+        place.origin.write_id(identity, place.position.lsn, &mut self.id);
         let meta = meta(&self.plan, &self.id, &self.sequence, change.operation, place);
         let text = program.key_is_text().then_some(&key);
         let headers = self.tombstones[index].append_tombstone(&meta, text, batch);
-        let partition = partition(&batch.bytes[key.clone()], self.partitions[topic]);
         let timestamp_ms = unix_ms(place.time_us);
         batch.records.push(Record { topic, partition, key, value: None, headers, timestamp_ms });
-        tally.events[self.plan.events.len() + index] += 1;
         Ok(())
     }
 }
@@ -221,6 +242,18 @@ fn meta<'a>(plan: &'a Plan, id: &'a [u8], sequence: &'a [u8], operation: Operati
         Origin::Read { capture, .. } => (None, capture),
     };
     Meta { id, occurred_at, source: &plan.source_id, sequence, operation, capture }
+}
+
+/// Whether this event, for this partition of the topic with this number, is on Kafka since before this session.
+#[inline]
+fn is_repeated(repeats: &mut Option<Repeats>, place: &Place<'_>, number: usize, partition: (usize, i32)) -> bool {
+    let (Some(found), Origin::Change { k }) = (repeats.as_mut(), place.origin) else { return false };
+    let commit_lsn = place.position.lsn;
+    if found.last() < Some(commit_lsn) {
+        *repeats = None;
+        return false;
+    }
+    found.has(&repeats::Place { commit_lsn, time_ms: Some(unix_ms(place.time_us)), number, k }, partition)
 }
 
 fn unix_ms(pg_us: i64) -> i64 {

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use super::inflight::Inflight;
 use super::metrics::ConnectorMetrics;
 use super::unit::{Tally, Unit};
-use crate::checkpoint::record::CHECKPOINT;
+use crate::checkpoint::record::{CHECKPOINT, Offsets};
 use crate::error::{Error, Result};
 use crate::faults::{self, Failpoint, Mutation, mutated};
 use crate::model::{Batch, Lsn};
@@ -43,6 +43,8 @@ pub(super) trait Lane {
     fn commit(&mut self, until: Instant) -> Result<Progress>;
     /// Aborts what is open.
     fn abort(&mut self, until: Instant) -> Result<Progress>;
+    /// Behind the last acknowledged record of each partition; None with transactions, or where it is of no use.
+    fn acknowledged(&self) -> Option<Offsets>;
     /// Records that are handed over and not acknowledged.
     fn in_flight(&self) -> u64;
     /// What a call that stays pending waits for, in words.
@@ -166,6 +168,10 @@ impl Lane for KafkaLane {
             self.turns.aborted();
         }
         Ok(progress)
+    }
+
+    fn acknowledged(&self) -> Option<Offsets> {
+        self.turns.current().acknowledged()
     }
 
     fn in_flight(&self) -> u64 {

@@ -30,6 +30,7 @@ mod programs;
 mod recovery;
 mod relations;
 mod removal;
+mod replay;
 mod session;
 mod settings;
 #[cfg(test)]

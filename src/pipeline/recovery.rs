@@ -5,14 +5,17 @@
 
 use crate::checkpoint::judge::{Facts, SlotFacts, TimelineSwitch, Verdict, intended, judge};
 use crate::checkpoint::record::{CHECKPOINT, Checkpoint, INTENT, Intent, State, TAKEOVER};
+use crate::checkpoint::repeats::Repeats;
 use crate::error::{Disposition, Error, Kind, Result};
 use crate::faults::{self, Failpoint, Mutation, mutated};
+use crate::kafka::Tail;
 use crate::model::Lsn;
 use crate::snapshot::Snapshot;
 
 use std::collections::BTreeMap;
 
 use super::ownership::Owner;
+use super::replay::{self, AllBounds, Replay};
 
 /// Kafka and Postgres, as far as a start needs them. Each call may last, fail, or take effect and fail all the same.
 pub(super) trait World {
@@ -47,6 +50,19 @@ pub(super) trait World {
     fn stream(&mut self, source: Self::Source, from: Lsn) -> Result<Self::Stream>;
     /// Where the slot stands now that the stream runs.
     fn confirmed(&mut self, stream: &mut Self::Stream) -> Result<Option<Lsn>>;
+    /// Whether events carry their ids in a header.
+    fn writes_ids(&self) -> bool;
+    /// Where the partitions of the connector's topics begin and end.
+    fn bounds(&mut self, checkpoint: &Checkpoint) -> Result<AllBounds>;
+    /// Notes the connector's events in these stretches that the stream from the checkpoint on may repeat. `forked`: they may
+    /// be of another timeline than the server's. False: the stop came first.
+    fn read_behind(
+        &mut self,
+        tails: &[Tail],
+        checkpoint: &Checkpoint,
+        forked: bool,
+        repeats: &mut Repeats,
+    ) -> Result<bool>;
 }
 
 /// What a source says of itself.
@@ -69,6 +85,8 @@ pub(super) struct Started<W: World> {
     pub(super) checkpoint: Checkpoint,
     pub(super) fenced: W::Fenced,
     pub(super) stream: W::Stream,
+    /// What of the stream is on Kafka already.
+    pub(super) replay: Replay,
     /// How far snapshots are.
     pub(super) progress: BTreeMap<String, Vec<u8>>,
 }
@@ -96,9 +114,9 @@ pub(super) fn start<W: World>(world: &mut W) -> Result<Option<Started<W>>> {
     world.write(&mut fenced, &[(TAKEOVER, Some(&takeover))])?;
     faults::pass(Failpoint::TakeoverWritten);
     match behind_the_fence(world, source, &mut fenced, &state) {
-        Ok(streaming) => Ok(streaming.map(|(checkpoint, stream)| {
+        Ok(streaming) => Ok(streaming.map(|(checkpoint, stream, replay)| {
             let progress = state.progress;
-            Started { checkpoint, fenced, stream, progress }
+            Started { checkpoint, fenced, stream, replay, progress }
         })),
         Err(error) if error.disposition() == Disposition::Halt => {
             // An instance that took over meanwhile may have moved what was looked at: then this is refused.
@@ -120,14 +138,14 @@ fn behind_the_fence<W: World>(
     mut source: W::Source,
     fenced: &mut W::Fenced,
     state: &State,
-) -> Result<Option<(Checkpoint, W::Stream)>> {
+) -> Result<Option<(Checkpoint, W::Stream, Replay)>> {
     let facts = world.facts(&mut source)?;
     let verdict = facts.judge(state)?;
     faults::pass(Failpoint::Judged);
     facts.refuse_held_slot()?;
     let base = world.base(&facts, state.checkpoint.as_ref())?;
     faults::pass(Failpoint::TopicsPrepared);
-    let checkpoint = match (verdict, &state.checkpoint) {
+    let mut checkpoint = match (verdict, &state.checkpoint) {
         (Verdict::Stream, Some(old)) => {
             let (epoch, mut next_lsn, partial) = (old.epoch, old.next_lsn, old.partial);
             if mutated(Mutation::StartAtConfirmed) {
@@ -150,7 +168,8 @@ fn behind_the_fence<W: World>(
     faults::pass(Failpoint::StreamStarted);
     refuse_slot_ahead(world.confirmed(&mut stream)?, checkpoint.next_lsn, &facts.slot_name)?;
     faults::pass(Failpoint::SlotRead);
-    Ok(Some((checkpoint, stream)))
+    let replay = replay::prepare(world, fenced, state.checkpoint.as_ref(), &mut checkpoint)?;
+    Ok(replay.map(|replay| (checkpoint, stream, replay)))
 }
 
 /// Creates the slot, behind an intent that says whose it is. None: the stop came first.

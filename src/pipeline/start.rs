@@ -18,6 +18,7 @@ use super::monitor::Monitor;
 use super::ownership::Owner;
 use super::recovery::{self, SourceFacts, Started, World};
 use super::relations::{Enrich, Relations};
+use super::replay::{AllBounds, Recognition};
 use super::session::{Session, UNITS};
 use super::snapshot::{Gate, GateSettings, WorkerSettings};
 use super::source::Source;
@@ -25,10 +26,12 @@ use super::task::Stop;
 use super::{contracts, settings, topics};
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::record::{Checkpoint, Delivery, State};
+use crate::checkpoint::repeats::Repeats;
 use crate::checkpoint::store::Store;
 use crate::connector::LargeTransactions;
+use crate::encode::headers::HeaderMode;
 use crate::error::Result;
-use crate::kafka::{Admin, KafkaClient};
+use crate::kafka::{self, Admin, Found, KafkaClient, Tail};
 use crate::model::Lsn;
 use crate::publish::{Fenced, Others, Producer, Turns, control_id, fence};
 use crate::source::{SourceSettings, Sql, Stream, StreamSettings, next_xid, preflight};
@@ -148,6 +151,7 @@ impl World for Attempt<'_> {
             mapping: self.connector.plan.mapping_hash.clone(),
             partial: None,
             unseen: None,
+            acknowledged: None,
         };
         note_changes(self.connector.name(), recorded, &base);
         Ok(base)
@@ -171,6 +175,26 @@ impl World for Attempt<'_> {
     fn confirmed(&mut self, stream: &mut Streaming) -> Result<Option<Lsn>> {
         let slot = preflight::slot(&stream.sql, &stream.settings.slot);
         Ok(self.connector.handle.block_on(slot)?.and_then(|slot| slot.confirmed_flush_lsn))
+    }
+
+    fn writes_ids(&self) -> bool {
+        settings::headers(self.connector.process.kafka.headers) != HeaderMode::None
+    }
+
+    fn bounds(&mut self, checkpoint: &Checkpoint) -> Result<AllBounds> {
+        kafka::bounds(&self.kafka.client, &checkpoint.partitions, step())
+    }
+
+    fn read_behind(
+        &mut self,
+        tails: &[Tail],
+        checkpoint: &Checkpoint,
+        forked: bool,
+        repeats: &mut Repeats,
+    ) -> Result<bool> {
+        let ours = Recognition::new(&self.connector.plan, checkpoint, forked);
+        let note = |found: &Found<'_>| ours.note_found(found, repeats);
+        kafka::read_tails(&self.kafka.client, tails, KAFKA_STEP, || self.stop.is_set(), note)
     }
 }
 
@@ -196,14 +220,14 @@ impl<'a> Attempt<'a> {
     }
 
     fn session(&mut self, started: Started<Self>) -> Result<Session> {
-        let Started { checkpoint, fenced, stream: Streaming { stream, sql, settings }, progress } = started;
+        let Started { checkpoint, fenced, stream: Streaming { stream, sql, settings }, replay, progress } = started;
         let ids = contracts::ids(self.connector)?;
         let connector = &*self.connector;
         let (plan, metrics, handle) = (&connector.plan, connector.metrics(), &connector.handle);
         metrics.checkpoint(checkpoint.next_lsn);
         let producer = match checkpoint.delivery {
             Delivery::ExactlyOnce => fenced.data,
-            Delivery::AtLeastOnce => Producer::idempotent(&self.kafka.client)?,
+            Delivery::AtLeastOnce => Producer::idempotent(&self.kafka.client, replay.ends_by(plan))?,
         };
         let kafka = &connector.process.kafka;
         let control_id = control_id(&kafka.transactional_id_prefix, connector.name());
@@ -214,7 +238,9 @@ impl<'a> Attempt<'a> {
         let enrich: Enrich = super::source::enrich(handle.clone(), sql.clone());
         let relations = Relations::new(plan.clone(), ids.ids, checkpoint.epoch, enrich, metrics.clone());
         let partitions = plan.topics.iter().map(|topic| checkpoint.partitions[&topic.name]).collect();
-        let emitter = Emitter::new(plan.clone(), settings::headers(kafka.headers), &ids.schema_uris, partitions);
+        let repeats_to = replay.repeats.last();
+        let mut emitter = Emitter::new(plan.clone(), settings::headers(kafka.headers), &ids.schema_uris, partitions);
+        emitter.leave_out(replay.repeats);
         let header_names = emitter.header_names();
         let partial = checkpoint.partial.map(|partial| (partial.commit_lsn, partial.changes));
         let ledger = Ledger::new(checkpoint.next_lsn, partial);
@@ -244,7 +270,7 @@ impl<'a> Attempt<'a> {
             },
             assembler,
             workers,
-            committer: committing(connector, checkpoint),
+            committer: committing(connector, checkpoint, repeats_to),
             monitor: Monitor {
                 handle: handle.clone(),
                 source: settings,
@@ -262,8 +288,9 @@ impl<'a> Attempt<'a> {
     }
 }
 
-fn committing(connector: &Connector, checkpoint: Checkpoint) -> CommitterSettings {
+fn committing(connector: &Connector, checkpoint: Checkpoint, repeats_to: Option<Lsn>) -> CommitterSettings {
     CommitterSettings {
+        repeats_to,
         transactional: checkpoint.delivery == Delivery::ExactlyOnce,
         split: connector.plan.large_transactions == LargeTransactions::Split,
         transaction_timeout: Duration::from_millis(connector.process.kafka.transaction_timeout_ms.into()),

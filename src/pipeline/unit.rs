@@ -78,6 +78,8 @@ pub(super) struct Tally {
     pub(super) published: u64,
     /// Events (and tombstones) by index: the plan's events first, then its tombstones.
     pub(super) events: Vec<u64>,
+    /// Events and tombstones among them that are on Kafka since before this session, and are not sent again.
+    pub(super) repeated: u64,
     /// Changes that a snapshot's read holds.
     pub(super) covered: u64,
     /// Changes filtered, by `FilterRule` as index.
@@ -136,6 +138,7 @@ impl Tally {
     pub(super) fn add(&mut self, other: &Tally) {
         self.received += other.received;
         self.published += other.published;
+        self.repeated += other.repeated;
         self.covered += other.covered;
         self.events.resize(self.events.len().max(other.events.len()), 0);
         self.events.iter_mut().zip(&other.events).for_each(|(sum, count)| *sum += count);
@@ -146,7 +149,7 @@ impl Tally {
     /// Adds what `other` counted and leaves it at zero, with its memory.
     pub(super) fn take(&mut self, other: &mut Tally) {
         self.add(other);
-        (other.received, other.published, other.covered) = (0, 0, 0);
+        (other.received, other.published, other.repeated, other.covered) = (0, 0, 0, 0);
         other.filtered = [0; FilterRule::COUNT];
         other.events.fill(0);
         other.transactions.clear();

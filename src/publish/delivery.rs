@@ -1,6 +1,7 @@
 //! What the broker acknowledged: one counter that the delivery callback moves and that a sender can wait for.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -26,7 +27,43 @@ pub(super) struct Deliveries {
     failed: AtomicBool,
     first_error: Mutex<Option<Failure>>,
     arrived: Condvar,
+    /// None: nobody asks.
+    acknowledged: Option<Acknowledged>,
 }
+
+/// Behind the last acknowledged record of each partition of each topic.
+pub(super) struct Acknowledged {
+    topics: Vec<(String, Vec<AtomicI64>)>,
+}
+
+impl Acknowledged {
+    /// `ends` by the topics' indexes: nothing of this producer lies before.
+    pub(super) fn new(ends: Vec<(String, Vec<i64>)>) -> Acknowledged {
+        let atomic = |ends: Vec<i64>| ends.into_iter().map(AtomicI64::new).collect();
+        Acknowledged { topics: ends.into_iter().map(|(topic, ends)| (topic, atomic(ends))).collect() }
+    }
+
+    /// What a record to this topic (by index) and partition brings along to its acknowledgement.
+    pub(super) fn place(topic: usize, partition: i32) -> usize {
+        topic << 32 | usize::try_from(partition).unwrap_or_default()
+    }
+
+    fn note(&self, place: usize, offset: i64) {
+        let of_topic = self.topics.get(place >> 32);
+        if let Some(end) = of_topic.and_then(|(_, ends)| ends.get(place & 0xFFFF_FFFF)) {
+            // A broker that had the record already may say that it was acknowledged, and not where.
+            end.fetch_max(offset.saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
+    fn all(&self) -> BTreeMap<String, Vec<i64>> {
+        let ends = |ends: &[AtomicI64]| ends.iter().map(|end| end.load(Ordering::Relaxed)).collect();
+        self.topics.iter().map(|(topic, of_topic)| (topic.clone(), ends(of_topic))).collect()
+    }
+}
+
+/// What a record brings along that no acknowledgement is noted of.
+pub(super) const NOWHERE: usize = usize::MAX;
 
 struct Failure {
     error: KafkaError,
@@ -35,8 +72,9 @@ struct Failure {
 }
 
 impl Deliveries {
-    pub(super) fn new() -> Deliveries {
+    pub(super) fn new(acknowledged: Option<Acknowledged>) -> Deliveries {
         Deliveries {
+            acknowledged,
             context: Context::default(),
             done: AtomicU64::new(0),
             wanted: AtomicU64::new(NONE),
@@ -49,6 +87,11 @@ impl Deliveries {
     /// Records that were acknowledged or failed.
     pub(super) fn done(&self) -> u64 {
         self.done.load(Ordering::SeqCst)
+    }
+
+    /// Behind the last acknowledged record of each partition.
+    pub(super) fn acknowledged(&self) -> Option<BTreeMap<String, Vec<i64>>> {
+        self.acknowledged.as_ref().map(Acknowledged::all)
     }
 
     /// Waits until so many are done, one has failed, or `until`; true where all are done.
@@ -134,12 +177,17 @@ impl ClientContext for Deliveries {
 }
 
 impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, record)) = result {
-            let bytes = record.key().map_or(0, <[u8]>::len) + record.payload_len();
-            self.fail(error, record.topic(), bytes);
+    fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
+        match (result, &self.acknowledged) {
+            (Err((error, record)), _) => {
+                let bytes = record.key().map_or(0, <[u8]>::len) + record.payload_len();
+                self.fail(error, record.topic(), bytes);
+            }
+            // Before it counts as done, so that whoever has waited for it sees it.
+            (Ok(record), Some(acknowledged)) => acknowledged.note(place, record.offset()),
+            (Ok(_), None) => {}
         }
         let done = self.done.fetch_add(1, Ordering::SeqCst) + 1;
         if done >= self.wanted.load(Ordering::SeqCst) {

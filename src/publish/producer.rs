@@ -1,5 +1,6 @@
 //! A producer that counts what is acknowledged, so that a transaction is committed only with nothing in flight.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 
-use super::delivery::{CLIENT_LIMIT, Deliveries, of_delivery};
+use super::delivery::{Acknowledged, CLIENT_LIMIT, Deliveries, NOWHERE, of_delivery};
 use crate::error::{Error, Kind, Result};
 use crate::faults::{self, Failpoint, Mutation, mutated};
 use crate::kafka::KafkaClient;
@@ -69,17 +70,24 @@ impl Producer {
     /// A transactional producer; `init` comes before anything else.
     pub fn transactional(client: &KafkaClient, id: &str, transaction_timeout_ms: u32) -> Result<Producer> {
         let timeout = transaction_timeout_ms.to_string();
-        Producer::create(client, &[("transactional.id", id), ("transaction.timeout.ms", &timeout)], Some(id))
+        let own = [("transactional.id", id), ("transaction.timeout.ms", &timeout)];
+        Producer::create(client, &own, Some(id), Deliveries::new(None))
     }
 
-    /// A producer without transactions, whose records are neither lost nor doubled while it lives.
-    pub fn idempotent(client: &KafkaClient) -> Result<Producer> {
-        Producer::create(client, &[], None)
+    /// A producer without transactions, whose records are neither lost nor doubled while it lives. With `ends`, where each
+    /// partition of each topic (by index) ends now, it notes how far its records are acknowledged.
+    pub fn idempotent(client: &KafkaClient, ends: Option<Vec<(String, Vec<i64>)>>) -> Result<Producer> {
+        Producer::create(client, &[], None, Deliveries::new(ends.map(Acknowledged::new)))
     }
 
-    fn create(client: &KafkaClient, own: &[(&str, &str)], id: Option<&str>) -> Result<Producer> {
+    fn create(
+        client: &KafkaClient,
+        own: &[(&str, &str)],
+        id: Option<&str>,
+        deliveries: Deliveries,
+    ) -> Result<Producer> {
         let decided: Vec<_> = DECIDED.iter().chain(own).copied().collect();
-        let inner = client.config(DEFAULTS, &decided).create_with_context(Deliveries::new())?;
+        let inner = client.config(DEFAULTS, &decided).create_with_context(deliveries)?;
         Ok(Producer { inner, transactional_id: id.map(str::to_owned), sent: 0 })
     }
 
@@ -133,7 +141,7 @@ impl Producer {
         value: Option<&[u8]>,
         until: Instant,
     ) -> Result<Progress> {
-        let mut record = BaseRecord::to(topic).partition(partition).key(key);
+        let mut record = BaseRecord::with_opaque_to(topic, NOWHERE).partition(partition).key(key);
         record.payload = value;
         self.hand_over(record, until)
     }
@@ -197,6 +205,11 @@ impl Producer {
         }
     }
 
+    /// Behind the last acknowledged record of each partition; None where that is not noted.
+    pub fn acknowledged(&self) -> Option<BTreeMap<String, Vec<i64>>> {
+        self.deliveries().acknowledged()
+    }
+
     /// Records that were handed over and are not yet acknowledged.
     pub fn in_flight(&self) -> u64 {
         self.sent.saturating_sub(self.deliveries().done())
@@ -207,7 +220,7 @@ impl Producer {
         self.deliveries().context.unreachable(doing, "no answer in time")
     }
 
-    fn hand_over(&mut self, mut record: BaseRecord<'_, [u8], [u8]>, until: Instant) -> Result<Progress> {
+    fn hand_over(&mut self, mut record: BaseRecord<'_, [u8], [u8], usize>, until: Instant) -> Result<Progress> {
         let mut was_empty = false;
         loop {
             let topic = record.topic;
@@ -320,8 +333,9 @@ fn base_record<'a>(
     record: &Record,
     topic: &'a str,
     names: Names<'_>,
-) -> Result<BaseRecord<'a, [u8], [u8]>> {
-    let mut out = BaseRecord::to(topic).partition(record.partition).timestamp(record.timestamp_ms);
+) -> Result<BaseRecord<'a, [u8], [u8], usize>> {
+    let place = Acknowledged::place(record.topic, record.partition);
+    let mut out = BaseRecord::with_opaque_to(topic, place).partition(record.partition).timestamp(record.timestamp_ms);
     out.key = Some(bytes(batch, &record.key)?);
     out.payload = record.value.as_ref().map(|value| bytes(batch, value)).transpose()?;
     let headers = batch.headers.get(record.headers.clone()).ok_or_else(bad_batch)?;

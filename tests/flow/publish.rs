@@ -100,6 +100,7 @@ fn checkpoint(next_lsn: u64) -> Checkpoint {
         mapping: "ab".to_owned(),
         partial: None,
         unseen: None,
+        acknowledged: None,
     }
 }
 
@@ -165,7 +166,7 @@ fn a_commit_with_nothing_in_flight_takes_milliseconds() -> Outcome {
 #[test]
 fn records_arrive_with_key_headers_and_time_and_without_value() -> Outcome {
     let place = Place::new(&Stack::shared()?.kafka, "content", 1, &[])?;
-    let mut producer = Producer::idempotent(&place.client)?;
+    let mut producer = Producer::idempotent(&place.client, None)?;
     assert_eq!(producer.send(&batch([("k1", Some("v1")), ("k2", None)]), 0, place.names(), soon())?, 2);
     done(producer.wait_delivered(soon()));
     assert_eq!(producer.in_flight(), 0);
@@ -295,7 +296,7 @@ fn what_the_store_cannot_understand_is_an_error_with_topic_and_offset() -> Outco
     assert_eq!(error.kind(), Kind::CheckpointUnreadable);
     assert_eq!(
         error.to_string(),
-        "checkpoint-unreadable: offset 0 of partition 0 holds a record of format version 9 (this program reads up to 2) (topic test.walwright.checkpoint.unreadable)"
+        "checkpoint-unreadable: offset 0 of partition 0 holds a record of format version 9 (this program reads up to 3) (topic test.walwright.checkpoint.unreadable)"
     );
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The start table, row by row, and two daemons for one connector.
 
+mod fast;
 mod gaps;
 mod owners;
 mod removal;

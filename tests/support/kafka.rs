@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use rustix::process::Signal;
 
 use super::cache::JavaServers;
@@ -222,6 +222,18 @@ impl Kafka {
         let options = AdminOptions::new().operation_timeout(Some(REQUEST));
         for result in runtime()?.block_on(admin.delete_topics(&[name], &options))? {
             result.map_err(|(_, code)| format!("delete topic {name}: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what lies before this offset of a partition.
+    pub(crate) fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST));
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(before))?;
+        for deleted in runtime()?.block_on(admin.delete_records(&list, &options))?.elements() {
+            deleted.error()?;
         }
         Ok(())
     }

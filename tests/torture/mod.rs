@@ -48,7 +48,7 @@ pub(crate) struct Arguments {
     /// Replays the faults and the workload; drawn and printed by default.
     #[arg(long)]
     seed: Option<u64>,
-    /// With at_least_once duplicates are counted and are no mistake.
+    /// With at_least_once transactions may be torn.
     #[arg(long, value_enum, default_value_t)]
     delivery: Delivery,
     /// Adds this run to the report that is there.

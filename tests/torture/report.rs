@@ -23,8 +23,6 @@ const RECOVERY_P99_S_MAX: f64 = 10.0;
 const RECOVERIES_MIN: usize = 1_000;
 /// In which a dead path is to be seen in `/readyz`.
 const NOTICED_S_MAX: f64 = 30.0;
-/// Whether a duplicate is a mistake with `at_least_once` too.
-const AT_LEAST_ONCE_HAS_NO_DUPLICATES: bool = false;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Report {
@@ -169,10 +167,9 @@ impl Report {
         times.count >= RECOVERIES_MIN && times.p99_s > RECOVERY_P99_S_MAX
     }
 
-    /// With `at_least_once` transactions are not whole, and what came twice may.
+    /// With `at_least_once` transactions are not whole.
     fn grants(&self, counter: &str) -> bool {
-        let duplicates = counter.ends_with("duplicates") && !AT_LEAST_ONCE_HAS_NO_DUPLICATES;
-        self.delivery == Delivery::AtLeastOnce && (duplicates || counter == "torn")
+        self.delivery == Delivery::AtLeastOnce && counter == "torn"
     }
 
     /// No mistake, and something to have made mistakes with. The oracle's count agrees with that of plain SQL, so that

@@ -60,6 +60,8 @@ pub(super) enum Scenario {
 pub(super) fn of(mutation: Mutation) -> (Scenario, Delivery) {
     let scenario = match mutation {
         Mutation::DeliveryOutstanding => return (Scenario::Outstanding, Delivery::AtLeastOnce),
+        // Behind four control records; the first group's checkpoint is not sent.
+        Mutation::RepeatsSent => return (Scenario::Killed(Failpoint::Delivered, 5), Delivery::AtLeastOnce),
         Mutation::DeliveryErrorIgnored => return (Scenario::TooLarge, Delivery::AtLeastOnce),
         Mutation::AckOnKeepalive => Scenario::Idle,
         Mutation::AckOnSend | Mutation::ConfirmWalEnd => Scenario::Held(Failpoint::CheckpointSent, 3),

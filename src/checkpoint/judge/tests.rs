@@ -20,6 +20,7 @@ fn checkpoint() -> Checkpoint {
         mapping: String::new(),
         partial: None,
         unseen: None,
+        acknowledged: None,
     }
 }
 

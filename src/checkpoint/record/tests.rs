@@ -14,6 +14,7 @@ fn checkpoint() -> Checkpoint {
         mapping: "ab12".to_owned(),
         partial: None,
         unseen: None,
+        acknowledged: None,
     }
 }
 
@@ -33,6 +34,12 @@ fn the_checkpoint_is_written_like_this() {
     let pending = Checkpoint { unseen, ..checkpoint() }.to_json().unwrap();
     let pending = String::from_utf8(pending).unwrap();
     assert!(pending.starts_with(r#"{"version":2,"#) && pending.ends_with(r#","unseen":{"t":[7]}}"#), "{pending}");
+    let acknowledged = Some(BTreeMap::from([("oms.orders".to_owned(), vec![0, 4711])]));
+    let fast = String::from_utf8(Checkpoint { acknowledged, ..checkpoint() }.to_json().unwrap()).unwrap();
+    assert!(
+        fast.starts_with(r#"{"version":3,"#) && fast.ends_with(r#","acknowledged":{"oms.orders":[0,4711]}}"#),
+        "{fast}"
+    );
     let partial = Some(Partial { commit_lsn: Lsn(1), changes: 5 });
     let split = Checkpoint { partial, ..checkpoint() }.to_json().unwrap();
     assert!(String::from_utf8(split).unwrap().ends_with(r#","partial":{"commit_lsn":"0/1","changes":5}}"#));
@@ -82,7 +89,7 @@ fn a_late_checkpoint_of_an_instance_that_was_taken_over_does_not_count() {
 #[test]
 fn what_cannot_be_understood_is_named() {
     for (key, value, detail) in [
-        ("checkpoint", r#"{"version":3,"anything":1}"#, "format version 3 (this program reads up to 2)"),
+        ("checkpoint", r#"{"version":4,"anything":1}"#, "format version 4 (this program reads up to 3)"),
         ("checkpoint", r#"{"version":0}"#, "format version 0"),
         ("checkpoint", "garbage", "a record that is damaged"),
         ("checkpoint", r#"{"version":1}"#, "a record that is damaged"),
@@ -106,7 +113,7 @@ fn what_cannot_be_understood_is_named() {
 /// These files are never edited; a new version adds its own.
 #[test]
 fn what_every_version_wrote_is_read() {
-    let versions = [include_str!("golden/v1.txt"), include_str!("golden/v2.txt")];
+    let versions = [include_str!("golden/v1.txt"), include_str!("golden/v2.txt"), include_str!("golden/v3.txt")];
     assert_eq!(versions.len(), VERSION as usize, "the format has a new version: add its records");
     for (number, lines) in (1..).zip(versions) {
         let mut state = State::default();
@@ -122,6 +129,9 @@ fn what_every_version_wrote_is_read() {
         assert_eq!((read.partitions["oms.orders"], read.mapping.as_str()), (12, "ab12"));
         let unseen = BTreeMap::from([("public.orders".to_owned(), vec![731, 735])]);
         assert_eq!(read.unseen, (number >= 2).then_some(unseen));
+        let acknowledged =
+            ["oms.customers", "oms.orders"].map(str::to_owned).into_iter().zip([vec![7, 0, 9], vec![5; 12]]);
+        assert_eq!(read.acknowledged, (number >= 3).then(|| acknowledged.collect()));
         assert_eq!(state.progress.len(), if number >= 2 { 2 } else { 0 });
         assert_eq!(state.intent.unwrap().slot, "walwright_oms");
         assert_eq!(state.takeover.unwrap().instance, "0f1e2d3c4b5a69788796a5b4c3d2e1f0");

@@ -123,6 +123,7 @@ fn records_of_a_checkpoint_topic() {
         format!("checkpoint\t{deep}"),
         format!("checkpoint\t{{\"version\":1,\"partitions\":{deep}"),
         format!("checkpoint\t{{\"version\":2,\"unseen\":{{\"t\":[{long}1]}}}}"),
+        format!("checkpoint\t{{\"version\":3,\"acknowledged\":{{\"t\":[{long}1]}}}}"),
         format!("checkpoint\t{}", " ".repeat(2 << 20)),
         format!("progress/t/leaves\t{{\"version\":1,\"leaves\":{deep}"),
         format!("progress/t\t{deep}"),

@@ -48,6 +48,45 @@ fn the_id_of_a_read_names_the_version_of_the_row() {
 }
 
 #[test]
+fn an_id_is_read_by_the_rule_that_wrote_it_alone() {
+    let of = |source, epoch, table: &str, rule| Identity::new(source, epoch, &TableName::new("public", table), rule);
+    let own = of("s", 2, "orders", "oms/OrderPlaced/v1");
+    let mut id = Vec::new();
+    own.write(Lsn(0x16_B374_D848), 1_204, &mut id);
+    assert_eq!(own.read(&id), Some((Lsn(0x16_B374_D848), 1_204)));
+    for other in [
+        of("t", 2, "orders", "oms/OrderPlaced/v1"),
+        of("s", 1, "orders", "oms/OrderPlaced/v1"),
+        of("s", 2, "order", "oms/OrderPlaced/v1"),
+        of("s", 2, "orders", "oms/OrderPlaced/v2"),
+        of("s", 2, "orders", "orders"),
+    ] {
+        assert_eq!(other.read(&id), None, "{other:?}");
+    }
+    let mut read = Vec::new();
+    own.write_read(b"17:731", &mut read);
+    assert_eq!(own.read(&read), None, "of a read");
+    for spelled in ["16/b374d848:public.orders:1204", "16/B374D848:public.orders:01204", "16/B374D848:public.orders:+1"]
+    {
+        let id = format!("s:2:{spelled}:oms/OrderPlaced/v1");
+        assert_eq!(own.read(id.as_bytes()), None, "{id}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_id_is_read_or_is_none(lsn: u64, k: u64, bytes in prop::collection::vec(any::<u8>(), 0..80), cut in 0..100usize) {
+        let own = Identity::new("s:", 0, &TableName::new("a", "b:c"), "r:1");
+        prop_assert_eq!(own.read(&bytes), None);
+        let mut id = Vec::new();
+        own.write(Lsn(lsn), k, &mut id);
+        prop_assert_eq!(own.read(&id), Some((Lsn(lsn), k)));
+        id.truncate(cut.min(id.len() - 1));
+        prop_assert_eq!(own.read(&id), None);
+    }
+}
+
+#[test]
 fn an_id_is_appended() {
     let mut out = b"before".to_vec();
     Identity::new("s", 0, &TableName::new("a", "b"), "r").write(Lsn(0), 10, &mut out);

@@ -20,6 +20,7 @@ fn state() -> State {
         mapping: String::new(),
         partial: None,
         unseen: None,
+        acknowledged: None,
     };
     State { checkpoint: Some(checkpoint), ..State::default() }
 }

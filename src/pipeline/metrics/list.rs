@@ -69,6 +69,8 @@ metrics! {
         "Row changes that a named rule filtered.";
     EVENTS: Counter "walwright_events_published_total" ["connector", "event"]
         "Events and tombstones committed on Kafka.";
+    REPEATED: Counter "walwright_events_repeated_total" ["connector"]
+        "Events and tombstones that the stream brought again after a crash and that were on Kafka already, so they were not sent again; they count as published too, once.";
     TRANSACTIONS: Counter "walwright_transactions_total" ["connector"]
         "Source transactions committed on Kafka.";
     TRANSACTION_CHANGES: Histogram "walwright_transaction_changes" ["connector"]

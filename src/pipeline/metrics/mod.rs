@@ -34,6 +34,7 @@ pub struct Metrics {
     covered: IntCounterVec,
     filtered: IntCounterVec,
     events: IntCounterVec,
+    repeated: IntCounterVec,
     transactions: IntCounterVec,
     transaction_changes: HistogramVec,
     commits: IntCounterVec,
@@ -68,6 +69,7 @@ pub struct ConnectorMetrics {
     covered: IntCounter,
     filtered: Vec<IntCounter>,
     events: Vec<IntCounter>,
+    repeated: IntCounter,
     transactions: IntCounter,
     transaction_changes: Histogram,
     commits: IntCounter,
@@ -151,6 +153,7 @@ impl Metrics {
             covered: new.counter(list::COVERED)?,
             filtered: new.counter(list::FILTERED)?,
             events: new.counter(list::EVENTS)?,
+            repeated: new.counter(list::REPEATED)?,
             transactions: new.counter(list::TRANSACTIONS)?,
             transaction_changes: new.histogram(list::TRANSACTION_CHANGES, COUNT_BUCKETS)?,
             commits: new.counter(list::COMMITS)?,
@@ -191,6 +194,7 @@ impl Metrics {
             covered: self.covered.with_label_values(&[name]),
             filtered: FilterRule::ALL.iter().map(of_rule).collect(),
             events: events.chain(tombstones).map(event).collect(),
+            repeated: self.repeated.with_label_values(&[name]),
             transactions: self.transactions.with_label_values(&[name]),
             transaction_changes: self.transaction_changes.with_label_values(&[name]),
             commits: self.commits.with_label_values(&[name]),
@@ -255,6 +259,7 @@ impl ConnectorMetrics {
         self.covered.inc_by(tally.covered);
         self.events.iter().zip(&tally.events).for_each(|(counter, count)| counter.inc_by(*count));
         self.filtered.iter().zip(&tally.filtered).for_each(|(counter, count)| counter.inc_by(*count));
+        self.repeated.inc_by(tally.repeated);
         self.transactions.inc_by(tally.transactions.len() as u64);
         self.commits.inc();
         self.group_transactions.observe(tally.transactions.len() as f64);

@@ -1,5 +1,7 @@
 //! What must hold at every step, and what must have come true at the end.
 
+use std::collections::BTreeSet;
+
 use super::kafka::{CHECKPOINTS, Entry, Kafka, Record};
 use super::postgres::{Item, Postgres, Wal};
 use crate::checkpoint::record::{CHECKPOINT, Checkpoint, State};
@@ -9,8 +11,9 @@ use crate::checkpoint::record::{CHECKPOINT, Checkpoint, State};
 pub(super) struct Oracle {
     /// Source transactions may become visible in parts.
     split: bool,
-    /// `at_least_once`
-    doubles: bool,
+    doubles: Doubles,
+    /// Rows that came from a process that was gone, behind its successor's look at what it had left.
+    late: BTreeSet<(usize, usize)>,
     /// The position of the first checkpoint: what was committed from here on is due.
     due_from: Option<u64>,
     /// What the checkpoint topic says to whoever reads it.
@@ -21,11 +24,31 @@ pub(super) struct Oracle {
     committed: Vec<Vec<u32>>,
 }
 
+/// Which rows may be there more than once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Doubles {
+    #[default]
+    None,
+    /// Without transactions: those that are late.
+    Late,
+    /// Nor is there a fence.
+    Any,
+}
+
 type Judgement = Result<(), String>;
 
 impl Oracle {
-    pub(super) fn new(split: bool, doubles: bool) -> Oracle {
+    pub(super) fn new(split: bool, doubles: Doubles) -> Oracle {
         Oracle { split, doubles, ..Oracle::default() }
+    }
+
+    /// These records are late.
+    pub(super) fn late<'a>(&mut self, records: impl Iterator<Item = &'a Record>) {
+        let row = |record: &Record| match record {
+            Record::Row { transaction, row, .. } => Some((*transaction, *row)),
+            Record::State { .. } => None,
+        };
+        self.late.extend(records.filter_map(row));
     }
 
     /// The coordinator has decided for this transaction.
@@ -71,7 +94,12 @@ impl Oracle {
             rows.resize(count, 0);
         }
         rows[row] += 1;
-        if rows[row] > 1 && !self.doubles {
+        let may_be = match self.doubles {
+            Doubles::None => false,
+            Doubles::Late => self.late.contains(&(transaction, row)),
+            Doubles::Any => true,
+        };
+        if rows[row] > 1 && !may_be {
             return Err(format!("DUPLICATE: row {transaction}-{row} is committed twice"));
         }
         Ok(())
@@ -79,7 +107,7 @@ impl Oracle {
 
     /// A transaction of which something is visible is all visible, and the checkpoint says so.
     fn whole(&self, at: u64, transaction: usize, checkpoint: Option<&Checkpoint>) -> Judgement {
-        if self.doubles {
+        if self.doubles != Doubles::None {
             return Ok(());
         }
         let seen = self.committed[transaction].iter().filter(|count| **count > 0).count();
@@ -159,9 +187,9 @@ impl Oracle {
         for partition in 0..CHECKPOINTS {
             let mut last = (0, 0);
             for entry in kafka.visible(partition) {
-                let Record::Row { transaction, row, id } = &entry.record else { continue };
+                let Record::Row { transaction, row, id, .. } = &entry.record else { continue };
                 let now = (*transaction, *row);
-                if now <= last && last != (0, 0) && !self.doubles {
+                if now <= last && last != (0, 0) && self.doubles == Doubles::None {
                     return Err(format!("ORDER: row {now:?} came after {last:?} in partition {partition}"));
                 }
                 last = now;

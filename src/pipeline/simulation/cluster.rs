@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use super::check::Oracle;
+use super::check::{Doubles, Oracle};
 use super::choice::Choices;
 use super::flaw::Flaw;
 use super::kafka::{Answer, Kafka, TRANSACTION_TIMEOUT};
@@ -20,11 +20,23 @@ pub(super) struct Scope {
     /// Whether the second one starts with the first.
     pub(super) together: bool,
     pub(super) transactional: bool,
+    /// All lives but the first one publish the other way.
+    pub(super) switches: bool,
     pub(super) split: bool,
     /// The source commits all but the last at once.
     pub(super) burst: bool,
     /// A mistake in the protocol.
     pub(super) flaw: Option<Flaw>,
+}
+
+impl Scope {
+    fn doubles(&self) -> Doubles {
+        match (self.transactional, self.instances) {
+            (true, _) => Doubles::None,
+            (false, 1) => Doubles::Late,
+            (false, _) => Doubles::Any,
+        }
+    }
 }
 
 /// What an instance waits for.
@@ -112,7 +124,7 @@ impl Cluster {
             kafka: Kafka::default(),
             postgres: Postgres::new(),
             away_until: Duration::ZERO,
-            oracle: Oracle::new(scope.split, !scope.transactional),
+            oracle: Oracle::new(scope.split, scope.doubles()),
             nodes: (0..scope.instances).map(node).collect(),
             violation: None,
             over: false,

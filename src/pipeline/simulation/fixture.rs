@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::wire;
 use crate::checkpoint::ledger::Ledger;
+use crate::checkpoint::repeats::Repeats;
 use crate::connector::Plan;
 use crate::encode::headers::HeaderMode;
 use crate::model::{ColumnType, Relation};
@@ -29,7 +30,7 @@ thread_local! {
     };
 }
 
-pub(super) fn assembler(split: bool, epoch: u32, ledger: Ledger) -> Assembler {
+pub(super) fn assembler(split: bool, epoch: u32, ledger: Ledger, repeats: Repeats) -> Assembler {
     SHARED.with(|Shared { plans, metrics }| {
         let plan = &plans[usize::from(split)];
         let enrich = |relation: &mut Relation| {
@@ -41,7 +42,8 @@ pub(super) fn assembler(split: bool, epoch: u32, ledger: Ledger) -> Assembler {
         };
         let ids = ContractIds { values: vec![1], keys: vec![None] };
         let relations = Relations::new(plan.clone(), ids, epoch, Box::new(enrich), metrics.clone());
-        let emitter = Emitter::new(plan.clone(), HeaderMode::Core, &["u".to_owned()], vec![2]);
+        let mut emitter = Emitter::new(plan.clone(), HeaderMode::Core, &["u".to_owned()], vec![2]);
+        emitter.leave_out(repeats);
         Assembler::new(plan, epoch, ledger, relations, emitter, LARGE_BYTES)
     })
 }

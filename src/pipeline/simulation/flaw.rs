@@ -43,6 +43,18 @@ pub(super) enum Flaw {
     IgnoresTheTimeline,
     /// A keepalive inside of a transaction moves the position.
     BelievesKeepalives,
+    /// What lies behind the checkpoint is published again.
+    LooksForNoRepeats,
+    /// It is left out but for the last event.
+    SparesTheLastRepeat,
+    /// Offsets move on while the replay is among what was found by the first of them.
+    MovesOnAmongRepeats,
+    /// A transaction of which something was found counts as found.
+    TakesTheWholeForFound,
+    /// Events of another server's transaction count as found.
+    TakesAnotherTimelines,
+    /// Records of aborted transactions count as found.
+    TakesAbortedForFound,
 }
 
 impl Flaw {
@@ -68,5 +80,24 @@ impl Flaw {
         (Flaw::GivesWayToThePast, "gives way to a takeover record from before"),
         (Flaw::IgnoresTheTimeline, "ignores the timeline"),
         (Flaw::BelievesKeepalives, "moves on with a keepalive inside of a transaction"),
+        (Flaw::LooksForNoRepeats, "publishes again what lies behind the checkpoint"),
+        (Flaw::SparesTheLastRepeat, "leaves out what lies behind the checkpoint, but for the last event"),
+        (Flaw::MovesOnAmongRepeats, "moves the offsets on while the replay is not past what was found"),
+        (Flaw::TakesTheWholeForFound, "takes a transaction of which something was found for found"),
+        (Flaw::TakesAnotherTimelines, "takes another server's transaction at the same LSN for found"),
+        (Flaw::TakesAbortedForFound, "takes records of aborted transactions for found"),
     ];
+
+    /// Made where something was published without transactions.
+    pub(super) fn is_of_the_fast_lane(self) -> bool {
+        matches!(
+            self,
+            Flaw::LooksForNoRepeats
+                | Flaw::SparesTheLastRepeat
+                | Flaw::MovesOnAmongRepeats
+                | Flaw::TakesTheWholeForFound
+                | Flaw::TakesAnotherTimelines
+                | Flaw::TakesAbortedForFound
+        )
+    }
 }

@@ -10,14 +10,18 @@ use super::kafka::{CHECKPOINTS, CONTROL, DATA, OTHER, Record, TRANSACTION_TIMEOU
 use super::lane::SimulatedLane;
 use super::node::{Node, refused, unreachable};
 use super::postgres::Refused;
+use super::wire;
 use crate::checkpoint::judge::{SlotFacts, TimelineSwitch};
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::record::{Checkpoint, Delivery, State};
+use crate::checkpoint::repeats::Repeats;
 use crate::error::{Error, Kind, Result};
+use crate::kafka::{Bounds, Tail};
 use crate::model::Lsn;
 use crate::pipeline::committer::{Committer, CommitterSettings};
 use crate::pipeline::ownership::Owner;
 use crate::pipeline::recovery::{self, SourceFacts, Started, World};
+use crate::pipeline::replay::{AllBounds, Recognition};
 use crate::pipeline::session::Silenced;
 use crate::pipeline::supervisor::Retries;
 use crate::publish::Turns;
@@ -229,7 +233,7 @@ impl<'a> World for Start<'a> {
     }
 
     fn base(&mut self, facts: &SourceFacts, _: Option<&Checkpoint>) -> Result<Checkpoint> {
-        let transactional = self.node.cell.borrow().scope.transactional;
+        let transactional = self.node.is_transactional();
         Ok(Checkpoint {
             version: Checkpoint::VERSION,
             epoch: 0,
@@ -241,6 +245,7 @@ impl<'a> World for Start<'a> {
             mapping: String::new(),
             partial: None,
             unseen: None,
+            acknowledged: None,
         })
     }
 
@@ -266,23 +271,82 @@ impl<'a> World for Start<'a> {
         let world = self.node.step("look at the slot again")?;
         Ok(world.postgres.slot.map(|slot| Lsn(slot.confirmed)))
     }
+
+    fn writes_ids(&self) -> bool {
+        true
+    }
+
+    fn bounds(&mut self, _: &Checkpoint) -> Result<AllBounds> {
+        let until = self.node.now() + STEP;
+        drop(self.node.step("ask for the ends of the topics")?);
+        if !self.node.reach(until)? {
+            return Err(unreachable("ask for the ends of the topics"));
+        }
+        let mut world = self.node.world();
+        world.kafka.look_behind();
+        let of = |partition| Bounds { low: 0, high: world.kafka.high_watermark(partition) as i64 };
+        Ok(BTreeMap::from([(wire::TOPIC.to_owned(), (0..CHECKPOINTS).map(of).collect())]))
+    }
+
+    fn read_behind(
+        &mut self,
+        tails: &[Tail],
+        checkpoint: &Checkpoint,
+        forked: bool,
+        repeats: &mut Repeats,
+    ) -> Result<bool> {
+        let until = self.node.now() + STEP;
+        let flaw = self.flaw();
+        let ours =
+            Recognition::new(&wire::plan(false), checkpoint, forked && flaw != Some(Flaw::TakesAnotherTimelines));
+        let tails = if flaw == Some(Flaw::LooksForNoRepeats) { &[] } else { tails };
+        for Tail { partition, from, to, .. } in tails {
+            drop(self.node.step("read what lies behind the checkpoint")?);
+            let partition = *partition as usize;
+            if !self.node.wait(On::Stable(partition, *to as usize), Some(until))? {
+                return Err(unreachable("read what lies behind the checkpoint"));
+            }
+            let world = self.node.world();
+            let all = world.kafka.logs[partition].iter().take(world.kafka.stable(partition)).skip(*from as usize);
+            let found = all.filter(|entry| flaw == Some(Flaw::TakesAbortedForFound) || world.kafka.is_committed(entry));
+            let mut found: Vec<&Record> = found.map(|entry| &entry.record).collect();
+            if flaw == Some(Flaw::SparesTheLastRepeat) {
+                found.pop();
+            }
+            for record in found {
+                let Record::Row { row, id, time_ms, .. } = record else { continue };
+                let time_ms = (flaw != Some(Flaw::TakesAnotherTimelines)).then_some(*time_ms);
+                ours.note(wire::TOPIC, id.as_bytes(), time_ms, repeats);
+                for other in (0..7).filter(|_| flaw == Some(Flaw::TakesTheWholeForFound)) {
+                    let id = id.replace(&format!(":{row}:"), &format!(":{other}:"));
+                    ours.note(wire::TOPIC, id.as_bytes(), time_ms, repeats);
+                }
+            }
+        }
+        Ok(!self.stopped())
+    }
 }
 
 /// A session, as `session::run`: here the assembler runs whenever the committer looks for units.
 fn session(node: Node<'_>, started: Started<Start<'_>>, memory: &mut Option<Checkpoint>, silenced: Silenced) -> Error {
-    let Started { checkpoint, fenced, stream: connection, .. } = started;
+    let Started { checkpoint, fenced, stream: connection, replay, .. } = started;
     let scope = node.cell.borrow().scope;
     node.world().committed(node.id, 0);
-    let producer = if scope.transactional { fenced.data } else { node.world().kafka.producer(node.id, None) };
+    let transactional = node.is_transactional();
+    let producer = if transactional { fenced.data } else { node.world().kafka.producer(node.id, None) };
     node.world().postgres.connections[connection].confirmed = checkpoint.next_lsn.0;
     let from = checkpoint.next_lsn.0 + u64::from(scope.flaw == Some(Flaw::ComparesInclusively));
     let partial = checkpoint.partial.map(|partial| (partial.commit_lsn, partial.changes));
     let partial = partial.filter(|_| scope.flaw != Some(Flaw::ForgetsThePart));
+    if let Some(ends) = &replay.ends {
+        node.world().kafka.note_from(producer, &ends[wire::TOPIC]);
+    }
+    let repeats_to = replay.repeats.last().filter(|_| scope.flaw != Some(Flaw::MovesOnAmongRepeats));
     let mut lane = SimulatedLane {
         node,
         connection,
         turns: Turns::new(producer),
-        assembler: fixture::assembler(scope.split, checkpoint.epoch, Ledger::new(Lsn(from), partial)),
+        assembler: fixture::assembler(scope.split, checkpoint.epoch, Ledger::new(Lsn(from), partial), replay.repeats),
         other: None,
         units: VecDeque::new(),
         ended: None,
@@ -294,14 +358,15 @@ fn session(node: Node<'_>, started: Started<Start<'_>>, memory: &mut Option<Chec
     let before = checkpoint.clone();
     let settings = CommitterSettings {
         checkpoint,
-        transactional: scope.transactional,
+        repeats_to,
+        transactional,
         split: scope.split,
         transaction_timeout: TRANSACTION_TIMEOUT,
         chunk_divisor: 1,
     };
     let committed = Committer::new(settings, &mut lane).run();
     if !node.is_dead() {
-        let own: Vec<usize> = if scope.transactional { lane.other.into_iter().collect() } else { vec![producer] };
+        let own: Vec<usize> = if transactional { lane.other.into_iter().collect() } else { vec![producer] };
         node.world().leave(None, &own);
     }
     *memory = Some(Checkpoint { next_lsn: lane.confirmed, ..before });

@@ -22,7 +22,7 @@ pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Record {
     /// The event of a row: source transaction, row, and the event's id.
-    Row { transaction: usize, row: usize, id: Rc<str> },
+    Row { transaction: usize, row: usize, id: Rc<str>, time_ms: i64 },
     /// A record of the checkpoint topic.
     State { key: Rc<str>, value: Option<Rc<[u8]>> },
 }
@@ -69,10 +69,15 @@ pub(super) struct Producer {
     unacknowledged: u64,
     pub(super) sent: u64,
     pub(super) done: u64,
+    /// Behind the last record in each partition that is appended, and that the client knows of.
+    appended: [i64; PARTITIONS],
+    acknowledged: [i64; PARTITIONS],
     /// A record was refused: the producer is of no more use.
     pub(super) failed: bool,
     /// Its process is there.
     pub(super) alive: bool,
+    /// Somebody has read since it was gone what it left: what still comes of it is late.
+    pub(super) is_late: bool,
 }
 
 /// How a request for the end of a transaction is answered.
@@ -98,10 +103,20 @@ pub(super) struct Kafka {
 
 impl Kafka {
     pub(super) fn producer(&mut self, instance: usize, identity: Option<(usize, u32)>) -> usize {
-        let queues = Default::default();
-        let (sent, done, unacknowledged) = (0, 0, 0);
-        let producer = Producer { instance, identity, queues, unacknowledged, sent, done, failed: false, alive: true };
-        self.producers.push(producer);
+        let ends = [0; PARTITIONS];
+        self.producers.push(Producer {
+            instance,
+            identity,
+            queues: Default::default(),
+            unacknowledged: 0,
+            sent: 0,
+            done: 0,
+            appended: ends,
+            acknowledged: ends,
+            failed: false,
+            alive: true,
+            is_late: false,
+        });
         self.producers.len() - 1
     }
 
@@ -231,6 +246,7 @@ impl Kafka {
         self.producers[sender].unacknowledged += records.len() as u64;
         let entries = records.into_iter().map(|record| Entry { record, transaction, producer: sender });
         self.logs[partition].extend(entries);
+        self.producers[sender].appended[partition] = self.logs[partition].len() as i64;
         true
     }
 
@@ -260,6 +276,7 @@ impl Kafka {
     pub(super) fn acknowledge(&mut self, producer: usize) {
         let producer = &mut self.producers[producer];
         producer.done += std::mem::take(&mut producer.unacknowledged);
+        producer.acknowledged = producer.appended;
     }
 
     /// The producers of an instance's present life.
@@ -285,6 +302,23 @@ impl Kafka {
         if lose {
             producer.queues.iter_mut().for_each(VecDeque::clear);
         }
+    }
+
+    /// From here on the producer notes how far its records are acknowledged.
+    pub(super) fn note_from(&mut self, producer: usize, ends: &[i64]) {
+        let producer = &mut self.producers[producer];
+        producer.appended[..CHECKPOINTS].copy_from_slice(ends);
+        producer.acknowledged = producer.appended;
+    }
+
+    /// Behind the last acknowledged record of each partition of events.
+    pub(super) fn acknowledged(&self, producer: usize) -> Vec<i64> {
+        self.producers[producer].acknowledged[..CHECKPOINTS].to_vec()
+    }
+
+    /// Somebody reads what those who are gone have left.
+    pub(super) fn look_behind(&mut self) {
+        self.producers.iter_mut().for_each(|producer| producer.is_late |= !producer.alive);
     }
 
     pub(super) fn high_watermark(&self, partition: usize) -> usize {

@@ -1,6 +1,6 @@
 //! The committer's way to the simulated Kafka, with the assembler inside: it runs whenever the committer looks for units.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
@@ -11,7 +11,7 @@ use super::kafka::{CHECKPOINTS, OTHER, Record};
 use super::node::{Node, failed, told, unreachable};
 use super::postgres::Message;
 use super::wire;
-use crate::checkpoint::record::{CHECKPOINT, Checkpoint};
+use crate::checkpoint::record::{CHECKPOINT, Checkpoint, Offsets};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Batch, Lsn};
 use crate::pipeline::assembler::Assembler;
@@ -182,7 +182,7 @@ impl Lane for &mut SimulatedLane<'_> {
             let (transaction, row) = wire::row_of(&batch.bytes[record.key.clone()]);
             let id = batch.headers[record.headers.start].value.clone();
             let id = String::from_utf8_lossy(&batch.bytes[id]).into();
-            let row = Record::Row { transaction, row, id };
+            let row = Record::Row { transaction, row, id, time_ms: record.timestamp_ms };
             world.say(|| format!("        {}", told(&row)));
             world.kafka.hand_over(self.producer(), record.partition as usize, row);
         }
@@ -246,6 +246,13 @@ impl Lane for &mut SimulatedLane<'_> {
             }
         }
         self.abort_oldest(until)
+    }
+
+    fn acknowledged(&self) -> Option<Offsets> {
+        let is_transactional = self.node.is_transactional();
+        let world = self.node.world();
+        let acknowledged = || BTreeMap::from([(wire::TOPIC.to_owned(), world.kafka.acknowledged(self.producer()))]);
+        (!is_transactional).then(acknowledged)
     }
 
     fn in_flight(&self) -> u64 {

@@ -43,6 +43,12 @@ impl<'a> Node<'a> {
         !world.nodes[self.id].alive || world.nodes[self.id].life != self.life
     }
 
+    /// Whether this life publishes in transactions.
+    pub(super) fn is_transactional(&self) -> bool {
+        let scope = self.cell.borrow().scope;
+        scope.transactional != (scope.switches && self.life > 1)
+    }
+
     pub(super) fn now(&self) -> Instant {
         base() + self.cell.borrow().now
     }

@@ -250,7 +250,7 @@ impl Sender {
             Item::Message => data(wire::message(record.at)),
             Item::Commit { rows } => {
                 if self.rows == 0 {
-                    data(wire::begin(record.at));
+                    data(wire::begin(number, record.at));
                     if !std::mem::replace(&mut self.described, true) {
                         data(wire::relation());
                     }

@@ -345,6 +345,9 @@ fn append(cluster: &mut Cluster, partition: usize) {
         let what = if taken { records.join(", ") } else { "refused, the producer is fenced".to_owned() };
         cluster.say(|| format!("kafka: producer {sender}, partition {partition}: {what}"));
     }
+    if taken && cluster.kafka.producers[sender].is_late {
+        cluster.oracle.late(cluster.kafka.logs[partition][before..].iter().map(|entry| &entry.record));
+    }
     if taken && !cluster.scope.transactional {
         let appended = cluster.kafka.logs[partition][before..].iter().filter(|entry| entry.transaction.is_none());
         let judgement = cluster.oracle.published(appended.map(|entry| &entry.record), &cluster.postgres);

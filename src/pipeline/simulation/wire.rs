@@ -11,6 +11,7 @@ use crate::connector::{
 use crate::contract::{Contract, ContractField, FieldType, Nullability};
 use crate::model::{Operation, TableName};
 
+pub(super) const TOPIC: &str = "r";
 const TABLE_OID: u32 = 7;
 const TEXT_OID: u32 = 25;
 
@@ -20,8 +21,10 @@ fn message_of(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn begin(commit_lsn: u64) -> Vec<u8> {
-    message_of(b'B', &[&commit_lsn.to_be_bytes(), &0u64.to_be_bytes(), &1u32.to_be_bytes()])
+/// Of the transaction with this number; no two were committed in the same millisecond.
+pub(super) fn begin(transaction: usize, commit_lsn: u64) -> Vec<u8> {
+    let time_us = (transaction as u64 + 1) * 1000;
+    message_of(b'B', &[&commit_lsn.to_be_bytes(), &time_us.to_be_bytes(), &1u32.to_be_bytes()])
 }
 
 pub(super) fn relation() -> Vec<u8> {
@@ -83,8 +86,13 @@ pub(super) fn plan(split: bool) -> Plan {
         headers: Vec::new(),
         place: place(),
     };
-    let topic =
-        TopicPlan { name: "r".to_owned(), key: KeyKind::String, create: None, config: BTreeMap::new(), place: place() };
+    let topic = TopicPlan {
+        name: TOPIC.to_owned(),
+        key: KeyKind::String,
+        create: None,
+        config: BTreeMap::new(),
+        place: place(),
+    };
     let section = TablePlan {
         name: table,
         unpublished: BTreeSet::new(),
