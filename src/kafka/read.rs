@@ -78,9 +78,13 @@ pub fn read_partition(
         Ok(())
     };
     let read = run().map_err(|error| error.at(At::topic(topic)));
-    // It leaves the group that it never was in, for 100 ms; nobody needs to wait for that.
-    drop(Builder::new().name("close".to_owned()).spawn(move || drop(consumer)));
+    close(consumer);
     read
+}
+
+/// A reader leaves the group that it never was in, for 100 ms; nobody needs to wait for that.
+pub(super) fn close(consumer: BaseConsumer<Context>) {
+    drop(Builder::new().name("close".to_owned()).spawn(move || drop(consumer)));
 }
 
 /// Waits until everything below the present high watermark is stable. A reader that starts afterwards and reads to the

@@ -9,7 +9,7 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
 
 use super::client::left;
-use super::read::{READING, SLICE, passing, serve};
+use super::read::{READING, SLICE, close, passing, serve};
 use super::{Context, KafkaClient};
 use crate::error::{At, Error, Kind, Result};
 
@@ -95,6 +95,7 @@ pub fn read_tails(
         let consumer = client.consumer(&READING.iter().chain(TAILS).copied().collect::<Vec<_>>())?;
         await_stable(&consumer, &of_topic, Instant::now() + patience)?;
         let read = read_topic(&consumer, &of_topic, patience, &stopped, &mut each);
+        close(consumer);
         if !read.map_err(|error| error.at(At::topic(topic)))? {
             return Ok(false);
         }
