@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::record::State;
 use crate::error::{At, Error, Kind, Result};
-use crate::kafka::{Admin, Isolation, KafkaClient, Topic, read_partition};
+use crate::kafka::{Admin, Closing, Isolation, KafkaClient, Topic, read_partition};
 
 /// A replica more than this would add nothing that the checkpoint needs.
 const REPLICAS_MAX: i32 = 3;
@@ -22,12 +22,17 @@ const REPLICAS_MAX: i32 = 3;
 pub struct Store {
     client: KafkaClient,
     topic: String,
+    closing: Closing,
 }
 
 impl Store {
     /// Asks nobody yet.
     pub fn new(client: &KafkaClient, topic_prefix: &str, connector: &str) -> Store {
-        Store { client: client.clone(), topic: format!("{topic_prefix}walwright.checkpoint.{connector}") }
+        Store {
+            client: client.clone(),
+            topic: format!("{topic_prefix}walwright.checkpoint.{connector}"),
+            closing: Closing::default(),
+        }
     }
 
     /// The topic's name. Records go to its partition 0.
@@ -62,7 +67,7 @@ impl Store {
 
     fn read(&self, isolation: Isolation, until: Instant) -> Result<State> {
         let mut state = State::default();
-        read_partition(&self.client, &self.topic, 0, isolation, until, |entry| {
+        read_partition(&self.client, &self.topic, 0, isolation, until, &self.closing, |entry| {
             state.apply(entry.key, entry.value, entry.offset).map_err(|error| error.at(At::topic(&self.topic)))
         })?;
         Ok(state)
@@ -71,7 +76,7 @@ impl Store {
     /// The keys that have a value, up to the last stable offset; whatever they hold, understood or not.
     pub fn keys(&self, until: Instant) -> Result<BTreeSet<String>> {
         let mut keys = BTreeSet::new();
-        read_partition(&self.client, &self.topic, 0, Isolation::Stable, until, |entry| {
+        read_partition(&self.client, &self.topic, 0, Isolation::Stable, until, &self.closing, |entry| {
             let key = String::from_utf8_lossy(entry.key.unwrap_or_default()).into_owned();
             match entry.value {
                 Some(_) => drop(keys.insert(key)),

@@ -11,5 +11,5 @@ mod tails;
 pub use admin::{Admin, BrokerLimits, Topic};
 pub use client::{DECIDED, KafkaClient};
 pub(crate) use context::Context;
-pub use read::{Entry, Isolation, read_partition};
+pub use read::{Closing, Entry, Isolation, read_partition};
 pub use tails::{Bounds, Found, Tail, bounds, read_tails};

@@ -1,6 +1,7 @@
 //! Reading one partition from its start to its end, with or without a fence behind the reader.
 
-use std::thread::Builder;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -50,6 +51,28 @@ pub(super) const READING: &[(&str, &str)] = &[
     ("fetch.error.backoff.ms", "50"),
 ];
 
+/// Readers that are done. Each leaves the group that it never was in, for 100 ms, which nobody needs to wait for but who
+/// drops this: a client must not outlive `main`.
+#[derive(Default)]
+pub struct Closing(Mutex<Vec<JoinHandle<()>>>);
+
+impl Closing {
+    pub(super) fn close(&self, consumer: BaseConsumer<Context>) {
+        // Without a thread it is dropped here.
+        if let Ok(thread) = Builder::new().name("close".to_owned()).spawn(move || drop(consumer)) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        }
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let threads = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // What a panic there says has been said.
+        threads.drain(..).for_each(|thread| drop(thread.join()));
+    }
+}
+
 /// Hands every committed record of the partition to `each`, in order, from the start to the end that `isolation` names.
 ///
 /// Transactions that were aborted are left out. Errors: `TopicMissing`; `KafkaUnreachable` at the deadline or when a
@@ -60,6 +83,7 @@ pub fn read_partition(
     partition: i32,
     isolation: Isolation,
     until: Instant,
+    closing: &Closing,
     mut each: impl FnMut(Entry<'_>) -> Result<()>,
 ) -> Result<()> {
     let believed = if mutated(Mutation::ReadUncommittedState) { "read_uncommitted" } else { "read_committed" };
@@ -78,13 +102,8 @@ pub fn read_partition(
         Ok(())
     };
     let read = run().map_err(|error| error.at(At::topic(topic)));
-    close(consumer);
+    closing.close(consumer);
     read
-}
-
-/// A reader leaves the group that it never was in, for 100 ms; nobody needs to wait for that.
-pub(super) fn close(consumer: BaseConsumer<Context>) {
-    drop(Builder::new().name("close".to_owned()).spawn(move || drop(consumer)));
 }
 
 /// Waits until everything below the present high watermark is stable. A reader that starts afterwards and reads to the

@@ -9,7 +9,7 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
 
 use super::client::left;
-use super::read::{READING, SLICE, close, passing, serve};
+use super::read::{Closing, READING, SLICE, passing, serve};
 use super::{Context, KafkaClient};
 use crate::error::{At, Error, Kind, Result};
 
@@ -89,13 +89,14 @@ pub fn read_tails(
     mut each: impl FnMut(&Found<'_>),
 ) -> Result<bool> {
     let topics: BTreeSet<&str> = tails.iter().map(|tail| tail.topic.as_str()).collect();
+    let closing = Closing::default();
     for topic in topics {
         // The end of a partition is reported without its topic, so each has a consumer of its own.
         let of_topic: Vec<&Tail> = tails.iter().filter(|tail| tail.topic == topic).collect();
         let consumer = client.consumer(&READING.iter().chain(TAILS).copied().collect::<Vec<_>>())?;
         await_stable(&consumer, &of_topic, Instant::now() + patience)?;
         let read = read_topic(&consumer, &of_topic, patience, &stopped, &mut each);
-        close(consumer);
+        closing.close(consumer);
         if !read.map_err(|error| error.at(At::topic(topic)))? {
             return Ok(false);
         }

@@ -11,7 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use walwright::checkpoint::record::{self, Checkpoint, Delivery, State, Takeover};
 use walwright::checkpoint::store::{Store, draw_instance_id};
 use walwright::error::Kind;
-use walwright::kafka::{Admin, Isolation, KafkaClient, read_partition};
+use walwright::kafka::{Admin, Closing, Isolation, KafkaClient, read_partition};
 use walwright::model::{Batch, Header, Lsn, Record};
 use walwright::publish::{Fenced, Names, Producer, Progress, fence, topics};
 
@@ -67,7 +67,7 @@ impl Place {
     /// The values that a read_committed reader sees, with everything before it ended.
     fn committed(&self) -> Result<Vec<String>, Fault> {
         let mut values = Vec::new();
-        read_partition(&self.client, self.topic(), 0, Isolation::Fenced, soon(), |entry| {
+        read_partition(&self.client, self.topic(), 0, Isolation::Fenced, soon(), &Closing::default(), |entry| {
             values.push(String::from_utf8_lossy(entry.value.unwrap_or(b"-")).into_owned());
             Ok(())
         })?;

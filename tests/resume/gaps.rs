@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use walwright::checkpoint::audit::Audit;
-use walwright::kafka::{Isolation, KafkaClient, read_partition};
+use walwright::kafka::{Closing, Isolation, KafkaClient, read_partition};
 
 use super::{servers, slots};
 use crate::support::postgres::Stop;
@@ -60,7 +60,8 @@ fn recorded(scene: &Scene, kind: &str) -> Result<()> {
     let store = scene.store();
     let mut audits = Vec::new();
     let client = KafkaClient::new(scene.brokers());
-    let read = read_partition(&client, store.topic(), 0, Isolation::Stable, Instant::now() + WITHIN, |entry| {
+    let (until, closing) = (Instant::now() + WITHIN, Closing::default());
+    let read = read_partition(&client, store.topic(), 0, Isolation::Stable, until, &closing, |entry| {
         if entry.key.is_some_and(|key| key.starts_with(b"audit/accept-gap/")) {
             audits.push(
                 serde_json::from_slice::<Audit>(entry.value.unwrap_or_default()).map_err(|error| error.to_string()),
