@@ -109,7 +109,7 @@ fn courses(point: Failpoint) -> &'static [(Course, u32)] {
         Failpoint::CommitAcknowledged | Failpoint::Confirmed => &[(Work, 1), (Work, 3), (Busy, 60)],
         Failpoint::OtherTaken => &[(Busy, 1), (Busy, 2)],
         Failpoint::TurnsBegun => &[(Busy, 1)],
-        Failpoint::GroupOverlaps => &[(Busy, 1), (Busy, 20)],
+        Failpoint::GroupOverlaps => &[(Busy, 1)],
         Failpoint::StatusSent => &[(Work, 1)],
         Failpoint::DrainBegun | Failpoint::DrainCommitted | Failpoint::StreamLeft => &[(Drain, 1)],
         Failpoint::Aborted => &[(Refusal, 1)],
@@ -367,7 +367,7 @@ fn take_course(trial: &mut Trial<'_>, case: &Case, reached: &mut bool) -> Result
 
 /// Until it is dead or stands still.
 fn busy(trial: &mut Trial<'_>) -> Result<()> {
-    for number in 0..2_000 {
+    for number in 0..6_000 {
         let daemon = trial.daemon()?;
         if daemon.ends_within(Duration::ZERO)? || is_stopped(daemon.id())? {
             break;
