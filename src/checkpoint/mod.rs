@@ -1,4 +1,5 @@
-//! Stage 6: what may be confirmed and what is there already (pure), where it is kept (a compacted topic), and what to do with it at a start (pure).
+//! Stage 6: what may be confirmed and what is there already (pure), where it is kept (a compacted topic), and what to do
+//! with it at a start (pure).
 
 pub mod audit;
 pub mod judge;

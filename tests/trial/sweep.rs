@@ -141,8 +141,8 @@ fn commit_delays(course: Course) -> Vec<Deed> {
     micros.iter().map(|micros| Deed::KillAfter(Duration::from_micros(*micros))).collect()
 }
 
-/// Whether a point exists in this mode. With transactions nothing is left behind a checkpoint that would be read. Without transactions there is no group to begin, commit or abort; the control
-/// records have theirs in both modes.
+/// Whether a point exists in this mode. With transactions nothing is left behind a checkpoint that would be read. Without
+/// them there is no group to begin, commit or abort; the control records have theirs in both modes.
 fn exists(point: Failpoint, course: Course, delivery: Delivery) -> bool {
     let transactional = match point {
         Failpoint::GroupBegun | Failpoint::GroupOverlaps | Failpoint::Aborted => true,
