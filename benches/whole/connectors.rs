@@ -58,7 +58,7 @@ fn drain(bench: &Bench<'_>, plain: &Plain, number: usize) -> Result<Row> {
     Ok(Row {
         changes,
         streaming_rows_per_second: Some(per_second(changes, stretch.elapsed)),
-        cpu_seconds_per_million: Some((usage.cpu_s - before.cpu_s) * per_million),
+        streaming_cpu_seconds_per_million: Some((usage.cpu_s - before.cpu_s) * per_million),
         walsender_cpu_seconds_per_million: Some(walsenders_s * per_million),
         kafka_cpu_seconds_per_million: Some(stretch.kafka_s * per_million),
         peak_rss_bytes: Some(usage.peak_bytes()),

@@ -51,9 +51,9 @@ pub(crate) const BARS: &[Bar] = &[
     ),
     bar(
         "cpu_s_per_million_to_encode",
-        "of which to read, decode, map and encode (the null sink)",
+        "of which to read, decode, map and encode (the null sink, once ready)",
         AtMost(0.6),
-        |rows| rows.median(("tx10", "null"), cpu),
+        |rows| rows.median(("tx10", "null"), streaming_cpu),
     ),
     bar("encode_us", "encode alone, an order of 15 fields from tuple bytes, microseconds", AtMost(0.25), |rows| {
         rows.median(("encode", "walwright"), |row| row.microseconds)
@@ -89,11 +89,11 @@ pub(crate) const BARS: &[Bar] = &[
     bar("rss_big_tx_mib", "peak RSS in one transaction of 5,000,000 rows, MiB", AtMost(128.0), |rows| {
         rows.highest(("large", "exactly_once"), Row::peak_rss_mib)
     }),
-    bar("tables_1000_over_1", "CPU per million, rows of 1,000 tables over rows of 1", AtMost(1.1), |rows| {
-        rows.ratio(("tables_1000", "exactly_once"), ("tables_1", "exactly_once"), cpu)
+    bar("tables_1000_over_1", "CPU per million once ready, 1,000 tables over 1", AtMost(1.1), |rows| {
+        rows.ratio(("tables_1000", "exactly_once"), ("tables_1", "exactly_once"), streaming_cpu)
     }),
-    bar("connectors_50_over_1", "CPU per million, 50 connectors in a daemon over 1", AtMost(1.2), |rows| {
-        rows.ratio(("connectors_50", "exactly_once"), ("connectors_1", "exactly_once"), cpu)
+    bar("connectors_50_over_1", "the same, 50 connectors in a daemon over 1", AtMost(1.2), |rows| {
+        rows.ratio(("connectors_50", "exactly_once"), ("connectors_1", "exactly_once"), streaming_cpu)
     }),
     bar("rate_over_debezium", "rows/s over Debezium's, transactions of 10", AtLeast(4.0), |rows| {
         rows.ratio(("peers_tx10", "exactly_once"), ("peers_tx10", "debezium"), rate)
@@ -133,6 +133,10 @@ fn rate(row: &Row) -> Option<f64> {
 
 fn cpu(row: &Row) -> Option<f64> {
     row.cpu_seconds_per_million
+}
+
+fn streaming_cpu(row: &Row) -> Option<f64> {
+    row.streaming_cpu_seconds_per_million
 }
 
 fn p50(row: &Row) -> Option<f64> {

@@ -49,6 +49,8 @@ pub(crate) struct Row {
     /// Since it was ready.
     pub(crate) streaming_rows_per_second: Option<f64>,
     pub(crate) cpu_seconds_per_million: Option<f64>,
+    /// Since it was ready.
+    pub(crate) streaming_cpu_seconds_per_million: Option<f64>,
     pub(crate) walsender_cpu_seconds_per_million: Option<f64>,
     pub(crate) kafka_cpu_seconds_per_million: Option<f64>,
     pub(crate) cpu_percent: Option<f64>,
@@ -105,13 +107,14 @@ impl Row {
     /// The head of the table that `print` fills.
     pub(crate) fn print_head() {
         println!(
-            "{:<18}{:<15}{:>5}{:>10}{:>11}{:>9}{:>11}{:>9}{:>9}{:>8}{:>9}",
+            "{:<18}{:<15}{:>5}{:>10}{:>11}{:>9}{:>7}{:>11}{:>9}{:>9}{:>8}{:>9}",
             "workload",
             "runner",
             "round",
             "rows/s",
             "streaming",
             "CPU s/M",
+            "ready",
             "walsender",
             "Kafka",
             "RSS MiB",
@@ -125,13 +128,14 @@ impl Row {
             value.map_or_else(|| "-".to_owned(), |value| format!("{value:.decimals$}"))
         };
         println!(
-            "{:<18}{:<15}{:>5}{:>10}{:>11}{:>9}{:>11}{:>9}{:>9}{:>8}{:>9}",
+            "{:<18}{:<15}{:>5}{:>10}{:>11}{:>9}{:>7}{:>11}{:>9}{:>9}{:>8}{:>9}",
             self.workload,
             self.runner,
             self.round,
             number(self.rows_per_second, 0),
             number(self.streaming_rows_per_second, 0),
             number(self.cpu_seconds_per_million, 2),
+            number(self.streaming_cpu_seconds_per_million, 2),
             number(self.walsender_cpu_seconds_per_million, 2),
             number(self.kafka_cpu_seconds_per_million, 2),
             number(self.peak_rss_mib(), 1),

@@ -9,7 +9,7 @@ use crate::report::Row;
 use crate::support::daemon::{BINARY, Daemon};
 use crate::support::oms::site::{Configuration, Launch, Site};
 use crate::support::process::{Farewell, Process, pid, run as run_command, wait_for_end};
-use crate::support::subscriber::read_to_end;
+use crate::support::subscriber::{await_markers, read_to_end};
 use crate::support::{Result, poll};
 use crate::usage::{Meter, Usage, cpu_s};
 use crate::{Bench, copy_slot, debezium, drop_slot, per_second, stop};
@@ -17,7 +17,7 @@ use crate::{Bench, copy_slot, debezium, drop_slot, per_second, stop};
 pub(crate) const READY: Duration = Duration::from_secs(120);
 const DRAIN: Duration = Duration::from_secs(900);
 /// Seldom enough to cost nothing, often enough for runs of seconds.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Runner {
@@ -127,7 +127,7 @@ fn publish(bench: &Bench<'_>, backlog: &Backlog, runner: Runner) -> Result<Row> 
     let meter = Meter::start(site.stack.kafka.id(0)?)?;
     let mut daemon = launch.start()?;
     daemon.wait_ready(READY)?;
-    let ready = Instant::now();
+    let (ready, at_ready) = (Instant::now(), Usage::of(daemon.id())?);
     let walsender = walsender(site, &name)?;
     wait_published(&daemon, backlog.changes)?;
     let (usage, walsender_s) = (Usage::of(daemon.id())?, cpu_s(walsender)?);
@@ -142,6 +142,7 @@ fn publish(bench: &Bench<'_>, backlog: &Backlog, runner: Runner) -> Result<Row> 
         rows_per_second: Some(per_second(backlog.changes, stretch.elapsed)),
         streaming_rows_per_second: Some(per_second(backlog.changes, streaming)),
         cpu_seconds_per_million: Some(usage.cpu_s * per_million),
+        streaming_cpu_seconds_per_million: Some((usage.cpu_s - at_ready.cpu_s) * per_million),
         walsender_cpu_seconds_per_million: Some(walsender_s * per_million),
         kafka_cpu_seconds_per_million: Some(stretch.kafka_s * per_million),
         peak_rss_bytes: Some(usage.peak_bytes()),
@@ -187,6 +188,7 @@ fn published(daemon: &Daemon) -> Result<u64> {
 pub(crate) fn take_off(site: &Site<'_>, configuration: &Configuration, due: u64) -> Result<u64> {
     let kafka = &site.stack.kafka;
     let mut events = 0;
+    await_markers(kafka, &configuration.topics)?;
     read_to_end(kafka, &configuration.topics, |_| {
         events += 1;
         Ok(())

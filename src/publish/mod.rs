@@ -8,6 +8,7 @@ mod delivery;
 mod fence;
 mod others;
 mod partition;
+mod polling;
 mod producer;
 pub mod topics;
 mod turns;

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use super::delivery::{Acknowledged, CLIENT_LIMIT, Deliveries, NOWHERE, of_delivery};
+use super::polling::Polling;
 use crate::error::{Error, Kind, Result};
 use crate::faults::{self, Failpoint, Mutation, mutated};
 use crate::kafka::KafkaClient;
@@ -60,7 +61,9 @@ pub struct Names<'a> {
 
 /// One Kafka producer, owned by one thread. The first record that fails ends it: abort, drop, fence anew.
 pub struct Producer {
-    inner: ThreadedProducer<Deliveries>,
+    /// Dropped before the client, which its thread has too.
+    polling: Polling,
+    inner: Arc<BaseProducer<Deliveries>>,
     transactional_id: Option<String>,
     /// Records handed to librdkafka since the producer exists.
     sent: u64,
@@ -87,8 +90,8 @@ impl Producer {
         deliveries: Deliveries,
     ) -> Result<Producer> {
         let decided: Vec<_> = DECIDED.iter().chain(own).copied().collect();
-        let inner = client.config(DEFAULTS, &decided).create_with_context(deliveries)?;
-        Ok(Producer { inner, transactional_id: id.map(str::to_owned), sent: 0 })
+        let inner = Arc::new(client.config(DEFAULTS, &decided).create_with_context(deliveries)?);
+        Ok(Producer { polling: Polling::start(&inner)?, inner, transactional_id: id.map(str::to_owned), sent: 0 })
     }
 
     /// Takes the transactional id over: fences the producer that had it and aborts or completes its transaction.
@@ -120,6 +123,15 @@ impl Producer {
         if cfg!(feature = "null-sink") {
             return Ok(batch.records.len());
         }
+        let sent = self.hand_over_from(first, batch, names, until)?;
+        self.polling.wake();
+        if sent == batch.records.len() {
+            faults::pass(Failpoint::RecordsSent);
+        }
+        Ok(sent)
+    }
+
+    fn hand_over_from(&mut self, first: usize, batch: &Batch, names: Names<'_>, until: Instant) -> Result<usize> {
         for (index, record) in batch.records.iter().enumerate().skip(first) {
             let topic = named(names.topics, record.topic)?;
             let neighbour = neighbour(batch, index);
@@ -128,7 +140,6 @@ impl Producer {
                 return Ok(index);
             }
         }
-        faults::pass(Failpoint::RecordsSent);
         Ok(batch.records.len())
     }
 
@@ -143,7 +154,9 @@ impl Producer {
     ) -> Result<Progress> {
         let mut record = BaseRecord::with_opaque_to(topic, NOWHERE).partition(partition).key(key);
         record.payload = value;
-        self.hand_over(record, until)
+        let progress = self.hand_over(record, until)?;
+        self.polling.wake();
+        Ok(progress)
     }
 
     /// Waits until the broker has acknowledged every record that was handed over. The first that failed is the error:
@@ -250,6 +263,7 @@ impl Producer {
 
     /// Waits until half of what is in flight is acknowledged.
     fn wait_for_room(&self, until: Instant) -> Result<Progress> {
+        self.polling.wake();
         let in_flight = self.in_flight();
         if in_flight == 0 {
             // Acknowledged, and about to be freed.

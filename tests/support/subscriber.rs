@@ -10,7 +10,7 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::kafka::Kafka;
-use super::{Context, Result};
+use super::{Context, Result, poll};
 
 const REQUEST: Duration = Duration::from_secs(30);
 /// How long a reader waits for the next record or the end of a partition.
@@ -58,7 +58,8 @@ impl Subscriber {
     }
 }
 
-/// Reads each topic from its beginning until every partition has been read to its end. Nobody may write meanwhile.
+/// Reads each topic from its beginning until every partition has been read to its end, which is where the first open
+/// transaction begins (see `await_markers`). Nobody may write meanwhile.
 pub(crate) fn read_to_end(
     kafka: &Kafka,
     topics: &[String],
@@ -81,6 +82,25 @@ fn read_topic(kafka: &Kafka, topic: &str, each: &mut impl FnMut(&BorrowedMessage
             None => continue,
         }
         heard = Instant::now();
+    }
+    Ok(())
+}
+
+/// Waits until no transaction in the topics is open: a commit is acknowledged before its markers are in the partitions, and
+/// a reader takes the first one that is missing for the end.
+pub(crate) fn await_markers(kafka: &Kafka, topics: &[String]) -> Result<()> {
+    let client = |isolation: &str| -> Result<BaseConsumer> {
+        let mut config = ClientConfig::new();
+        Ok(config.set("bootstrap.servers", kafka.bootstrap()).set("isolation.level", isolation).create()?)
+    };
+    let (stable, all) = (client("read_committed")?, client("read_uncommitted")?);
+    for topic in topics {
+        for partition in partitions(&all, topic)? {
+            let end =
+                |consumer: &BaseConsumer| consumer.fetch_watermarks(topic, partition, REQUEST).map(|(_, end)| end);
+            let settled = poll(SILENCE, || Ok((end(&stable)? == end(&all)?).then_some(())))?;
+            settled.ok_or_else(|| format!("a transaction in partition {partition} of {topic} stays open"))?;
+        }
     }
     Ok(())
 }
