@@ -25,6 +25,9 @@ use crate::model::{Batch, Change, Lsn, Operation, Position};
 /// A transaction with more encoded bytes than this leaves in pieces.
 pub(super) const LARGE_BYTES: usize = 1 << 20;
 
+/// What is sent so long after its commit is part of a backlog.
+const BEHIND_US: i64 = 200_000;
+
 /// The state of one session's decoding.
 pub(super) struct Assembler {
     ledger: Ledger,
@@ -48,6 +51,8 @@ pub(super) struct Assembler {
     reply_owed: bool,
     /// When a change came last.
     heard: Instant,
+    /// It was sent long after its commit.
+    behind: bool,
     gating: Gating,
 }
 
@@ -109,6 +114,7 @@ impl Assembler {
         Assembler {
             next_lsn: ledger.next_lsn(),
             heard: Instant::now(),
+            behind: false,
             gating: Gating::default(),
             ledger,
             decoder: Decoder::default(),
@@ -145,6 +151,17 @@ impl Assembler {
     /// Whether what was committed at `lsn` is on Kafka since before this session.
     pub(super) fn is_behind_us(&self, lsn: Lsn) -> bool {
         self.ledger.admit(lsn) == Admission::Drop
+    }
+
+    /// When the server sent the last change, by its own clock (microseconds since 2000-01-01), as its commit time is. None: it
+    /// has sent all that there is.
+    pub(super) fn sent(&mut self, time_us: Option<i64>) {
+        self.behind = time_us.is_some_and(|time_us| time_us.saturating_sub(self.transaction.commit_us) >= BEHIND_US);
+    }
+
+    /// Whether the source is sending what was committed long ago: whole transactions may wait for others.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind
     }
 
     /// Encoded bytes that have not left.
@@ -287,6 +304,7 @@ impl Assembler {
     /// A unit leaves, with what there is to say of snapshots.
     fn leave(&mut self, mut unit: Unit, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
         unit.batch.group_by_partition();
+        unit.behind = self.behind;
         let is_progress = matches!(unit.kind, UnitKind::Progress { .. });
         if let Some(gate) = self.gating.gate.as_mut().filter(|gate| !(is_progress && gate.is_note())) {
             let (progress, pending, answers) = gate.leave();

@@ -29,6 +29,9 @@ const GROUP_BYTES: usize = 16 << 20;
 /// The same with rows of a snapshot in it: a change that comes meanwhile waits for all of it. Less where changes come.
 const CHUNKS_BYTES: usize = 4 << 20;
 const CHUNKS_BESIDE_BYTES: usize = 1 << 20;
+/// A group of a backlog is worth waiting for until it has this size, or is so old: each commit costs Kafka the same.
+const BEHIND_BYTES: usize = 4 << 20;
+const BEHIND_WAIT: Duration = Duration::from_millis(100);
 /// An idle source's position is written at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 /// The same where changes were filtered, so that their counts are not late.
@@ -90,6 +93,8 @@ struct Group {
     urgent: bool,
     /// The table of which it has rows that were read.
     read_of: Option<TableName>,
+    /// Its last unit is of a backlog, of which more comes.
+    behind: bool,
     /// Changes are in it, or may come while it is open.
     beside: bool,
     /// It has other records than rows that were read.
@@ -163,7 +168,7 @@ impl<L: Lane> Committer<L> {
         self.take(first)?;
         while self.group.bytes < self.group_bytes_max() {
             self.finish_if_delivered()?;
-            match self.lane.waiting() {
+            match self.more()? {
                 Some(unit) if matches!(unit.kind, UnitKind::Piece { .. }) => {
                     self.stashed = Some(unit);
                     break;
@@ -181,6 +186,18 @@ impl<L: Lane> Committer<L> {
         }
         let goes_on = self.stashed.as_ref().is_some_and(|unit| !matches!(unit.kind, UnitKind::Piece { .. }));
         if goes_on && self.lane.may_overlap() { Ok(()) } else { self.finish() }
+    }
+
+    /// What waits for the group; of a backlog also what comes soon.
+    fn more(&mut self) -> Result<Option<Unit>> {
+        let waiting = self.lane.waiting();
+        let until = self.group.since.filter(|_| self.group.behind).map(|since| since + BEHIND_WAIT);
+        let (None, Some(until)) = (&waiting, until) else { return Ok(waiting) };
+        if self.group.bytes >= BEHIND_BYTES || until <= self.lane.now() {
+            return Ok(None);
+        }
+        self.finish()?;
+        Ok(self.lane.next(Some(until)).ok())
     }
 
     fn group_bytes_max(&self) -> usize {
@@ -218,6 +235,7 @@ impl<L: Lane> Committer<L> {
                 self.group.beside |= beside;
             }
         }
+        self.group.behind = unit.behind;
         self.group.urgent |= !unit.progress.is_empty();
         self.group.progress.extend(unit.progress);
         self.group.answers.extend(unit.answers);

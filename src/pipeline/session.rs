@@ -24,6 +24,9 @@ use crate::source::{Frame, Frames, Stream};
 pub(super) const UNITS: usize = 16;
 /// A unit that gathers while the committer is behind leaves at this size.
 const UNIT_BYTES: usize = 1 << 20;
+/// Of a backlog, units of this size are worth waiting so long for: each costs Kafka requests of its own.
+const HELD_BYTES: usize = 256 << 10;
+const HELD: Duration = Duration::from_millis(20);
 /// A source that is silent so long inside a large transaction has its Kafka transaction aborted, once.
 const LARGE_SILENCE: Duration = Duration::from_secs(10);
 /// How often the monitor looks at slot and publication.
@@ -173,12 +176,16 @@ fn assemble(
         }
     };
     let waiting = || units.len();
+    let mut held: Option<Instant> = None;
     loop {
         let mut patience = if assembler.large_open().is_some() { LARGE_SILENCE } else { Duration::from_secs(3600) };
         let asks = assembler.asks();
         let paused = assembler.paused_until();
         if let Some(until) = paused {
             patience = patience.min(until.saturating_duration_since(Instant::now()));
+        }
+        if let Some(since) = held {
+            patience = patience.min(HELD.saturating_sub(since.elapsed()));
         }
         let frames = if paused.is_some() { &never() } else { &stream.frames };
         select! {
@@ -194,8 +201,9 @@ fn assemble(
                     take(&mut assembler, stream, &frames, &mut sink)?;
                     stream.recycle(frames);
                     // While the committer is behind and more has arrived, one unit gathers on, so that groups grow with the lag.
-                    let gather = units.is_full() && !stream.frames.is_empty() && assembler.gathered_bytes() < UNIT_BYTES;
-                    if !gather {
+                    let gathers = units.is_full() && !stream.frames.is_empty() && assembler.gathered_bytes() < UNIT_BYTES;
+                    held = holds(&assembler, held);
+                    if !gathers && held.is_none() {
                         assembler.flush(&mut sink)?;
                     }
                     assembler.publish_ready(waiting, &mut sink)?;
@@ -204,7 +212,11 @@ fn assemble(
             },
             recv(room) -> _ => assembler.publish_ready(waiting, &mut sink)?,
             recv(intake.channel()) -> _ => return Ok(()),
-            default(patience) => {}
+            default(patience) => {
+                if held.take().is_some() {
+                    assembler.flush(&mut sink)?;
+                }
+            }
         }
         if let Some(commit_lsn) = assembler.large_open()
             && assembler.heard().elapsed() >= LARGE_SILENCE
@@ -216,6 +228,15 @@ fn assemble(
     }
 }
 
+/// Since when whole transactions of a backlog wait for others; None: they are to leave.
+fn holds(assembler: &Assembler, held: Option<Instant>) -> Option<Instant> {
+    if !assembler.is_behind() || assembler.gathered_bytes() >= HELD_BYTES {
+        return None;
+    }
+    let since = held.unwrap_or_else(Instant::now);
+    (since.elapsed() < HELD).then_some(since)
+}
+
 /// Hands one buffer's frames to the assembler.
 fn take(
     assembler: &mut Assembler,
@@ -223,13 +244,13 @@ fn take(
     frames: &Frames,
     sink: &mut impl FnMut(Unit) -> Result<()>,
 ) -> Result<()> {
-    let mut data = false;
+    let (mut data, mut sent_us) = (false, None);
     // How many of the frames have had the keys of their changes looked up.
     let mut located = 0;
     for (number, frame) in frames.iter().enumerate() {
         match frame {
-            Frame::Data { wal_start, body, .. } => {
-                data = true;
+            Frame::Data { wal_start, server_time_us, body, .. } => {
+                (data, sent_us) = (true, Some(server_time_us));
                 if assembler.is_gated() {
                     assembler.answer_all()?;
                     if located <= number {
@@ -247,9 +268,11 @@ fn take(
                     stream.confirm(wal_end);
                 }
                 assembler.keepalive(wal_end, reply_requested)?;
+                sent_us = None;
             }
         }
     }
+    assembler.sent(sent_us);
     if data {
         // Behind them: the time for which this thread or Kafka has held them is not the source's silence.
         assembler.hear(Instant::now());

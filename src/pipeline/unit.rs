@@ -23,6 +23,8 @@ pub(super) struct Unit {
     pub(super) read_of: Option<TableName>,
     /// To be told once it is on Kafka.
     pub(super) answers: Vec<Answered>,
+    /// The source sent it long after its commit, and more of that kind follows.
+    pub(super) behind: bool,
 }
 
 /// What pends of snapshots once a unit is on Kafka, for the checkpoint: by table, the transactions that their reads must
@@ -32,7 +34,8 @@ pub(super) type Pending = Option<Arc<BTreeMap<String, Vec<u64>>>>;
 impl Unit {
     /// A unit that says nothing of snapshots.
     pub(super) fn new(kind: UnitKind, batch: Batch, tally: Tally, oldest_us: Option<i64>) -> Unit {
-        Unit { kind, batch, tally, oldest_us, progress: Vec::new(), pending: None, read_of: None, answers: Vec::new() }
+        let (progress, answers) = (Vec::new(), Vec::new());
+        Unit { kind, batch, tally, oldest_us, progress, pending: None, read_of: None, answers, behind: false }
     }
 }
 

@@ -109,6 +109,26 @@ fn keepalives_between_transactions_cut_no_unit() {
     assert_eq!(flushed(&mut assembler), [(whole(61), 2 * rows), (progress(61, true), 0)]);
 }
 
+/// Of a backlog, transactions may wait for others; of what was just committed none may.
+#[test]
+fn what_was_sent_long_after_its_commit_is_a_backlog() {
+    let messages = [insert(), paid()];
+    let mut assembler = assembler(HeaderMode::Core);
+    assembler.message(&relation(), &mut |_| Ok(())).unwrap();
+    transaction(&mut assembler, &messages, 10);
+    let committed_us = i64::from_be_bytes([b'B'; 8]);
+    for (after_us, behind) in [(Some(199_999), false), (Some(200_000), true), (None, false), (Some(i64::MAX), true)] {
+        assembler.sent(after_us.map(|after_us| committed_us.saturating_add(after_us)));
+        assert_eq!(assembler.is_behind(), behind, "{after_us:?}");
+    }
+    assembler
+        .flush(&mut |unit: Unit| {
+            assert!(unit.behind);
+            Ok(())
+        })
+        .unwrap();
+}
+
 #[test]
 fn a_row_allocates_nothing() {
     let messages = [insert(), paid()];

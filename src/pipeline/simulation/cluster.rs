@@ -25,6 +25,8 @@ pub(super) struct Scope {
     pub(super) split: bool,
     /// The source commits all but the last at once.
     pub(super) burst: bool,
+    /// It sends everything long after its commit.
+    pub(super) behind: bool,
     /// A mistake in the protocol.
     pub(super) flaw: Option<Flaw>,
 }

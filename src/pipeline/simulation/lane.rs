@@ -91,6 +91,7 @@ impl SimulatedLane<'_> {
             }
         };
         let taken = buffer.iter().try_for_each(&mut take);
+        self.assembler.sent(self.node.cell.borrow().scope.behind.then_some(i64::MAX));
         if buffer.iter().any(|message| matches!(message, Message::Data(_))) {
             self.heard = self.node.now();
         }

@@ -69,12 +69,14 @@ const SOLO: Scope = Scope {
     switches: false,
     split: false,
     burst: false,
+    behind: false,
     flaw: None,
 };
 const PAIR: Scope = Scope { workload: SHORT, instances: 2, ..SOLO };
 const TWINS: Scope = Scope { together: true, ..PAIR };
 const SPLIT: Scope = Scope { workload: MIXED, split: true, ..PAIR };
 const BUSY: Scope = Scope { workload: MANY, burst: true, ..PAIR };
+const BEHIND: Scope = Scope { behind: true, ..BUSY };
 const LONG: Scope = Scope { workload: MIXED, ..TWINS };
 const FAST: Scope = Scope { transactional: false, ..SOLO };
 const RUSH: Scope = Scope { workload: MANY, burst: true, ..FAST };
@@ -89,6 +91,7 @@ const SCOPES: &[(&str, Scope)] = &[
     ("twins", TWINS),
     ("long", LONG),
     ("busy", BUSY),
+    ("behind", BEHIND),
     ("split", SPLIT),
     ("fast", FAST),
     ("rush", RUSH),
