@@ -144,7 +144,7 @@ fn bench(arguments: &Arguments) -> Result<()> {
     })?;
     let build = if cfg!(debug_assertions) { "with debug assertions: not for comparison" } else { RELEASE };
     println!("build {build}; workloads: {}", due.iter().map(|workload| workload.name).collect::<Vec<_>>().join(" "));
-    let stack = Stack::own(server(), &kafka::Options::default())?;
+    let stack = Stack::own(server(), &kafka::Options::default().measured())?;
     let site = Site::create(&stack, "oms")?;
     let sizes = Sizes::of(arguments.quick);
     let mut bench = Bench { site: &site, sizes, report, call: String::new(), worker: None, names: Cell::new(0) };

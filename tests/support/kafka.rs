@@ -33,11 +33,13 @@ pub(crate) struct Options {
     pub(crate) listeners: Vec<(&'static str, &'static str)>,
     /// How many tests may put proxies before the brokers ([`Kafka::front`]), each its own.
     pub(crate) fronts: usize,
+    /// Its speed counts: it is compiled as well as can be, which takes a broker that starts seconds of both cores.
+    measured: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { brokers: 1, settings: Vec::new(), listeners: Vec::new(), fronts: 0 }
+        Self { brokers: 1, settings: Vec::new(), listeners: Vec::new(), fronts: 0, measured: false }
     }
 }
 
@@ -66,6 +68,11 @@ impl Options {
 
     pub(crate) fn fronts(mut self, fronts: usize) -> Self {
         self.fronts = fronts;
+        self
+    }
+
+    pub(crate) fn measured(mut self) -> Self {
+        self.measured = true;
         self
     }
 }
@@ -315,8 +322,7 @@ impl Node {
     fn new(sandbox: &Arc<Sandbox>, class_path: &str, options: &Options) -> Result<Self> {
         let folder = sandbox.folder("kafka")?;
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // One broker serves the benchmarks too; three only have to be up soon.
-        let jit: &[_] = if options.brokers == 1 { &[] } else { &["-XX:TieredStopAtLevel=1"] };
+        let jit: &[_] = if options.measured { &[] } else { &["-XX:TieredStopAtLevel=1"] };
         Ok(Self {
             class_path: class_path.to_owned(),
             jit,
