@@ -169,7 +169,7 @@ impl<L: Lane> Committer<L> {
         while self.group.bytes < self.group_bytes_max() {
             self.finish_if_delivered()?;
             match self.more()? {
-                Some(unit) if matches!(unit.kind, UnitKind::Piece { .. }) => {
+                Some(unit) if self.group.ends_before(&unit) => {
                     self.stashed = Some(unit);
                     break;
                 }
@@ -444,6 +444,15 @@ fn drive<L: Lane>(lane: &mut L, doing: &str, mut step: impl FnMut(&mut L, Instan
 }
 
 impl Group {
+    /// A piece of a transaction needs a group of its own, and changes do not wait for the rows behind them.
+    fn ends_before(&self, unit: &Unit) -> bool {
+        match unit.kind {
+            UnitKind::Piece { .. } => true,
+            UnitKind::Chunk { .. } => self.is_mixed && !unit.batch.is_empty(),
+            UnitKind::Whole { .. } | UnitKind::Progress { .. } => false,
+        }
+    }
+
     /// When a group without records is to be written; None: there is nothing to write.
     fn due(&self, last_written: Instant) -> Option<Instant> {
         if self.progress.is_empty() {
