@@ -100,10 +100,12 @@ pub fn draw_instance_id() -> Result<String> {
     }))
 }
 
-/// Small segments, so that compaction, which leaves the newest segment alone, keeps the topic short to read.
-fn topic_settings(replication: i32) -> [(&'static str, &'static str); 4] {
+/// Small segments, so that compaction, which leaves the newest segment alone, keeps the topic short to read. The brokers' time
+/// on the records: they refuse ours where our clock is an hour ahead of theirs (`message.timestamp.after.max.ms`).
+fn topic_settings(replication: i32) -> [(&'static str, &'static str); 5] {
     [
         ("cleanup.policy", "compact"),
+        ("message.timestamp.type", "LogAppendTime"),
         ("segment.bytes", "1048576"),
         ("segment.ms", "3600000"),
         ("min.insync.replicas", if replication >= REPLICAS_MAX { "2" } else { "1" }),
@@ -133,6 +135,12 @@ fn check(topic: &Topic) -> Result<()> {
     }
     if insync < 2 && topic.replication > 2 {
         warn!(topic = name, "min.insync.replicas=1: an acknowledged checkpoint can be lost with one broker");
+    }
+    if topic.settings.get("message.timestamp.type").is_some_and(|times| times == "CreateTime") {
+        warn!(
+            topic = name,
+            "message.timestamp.type=CreateTime: no checkpoint can be written while the clock here is an hour ahead of the brokers'; LogAppendTime is better"
+        );
     }
     Ok(())
 }

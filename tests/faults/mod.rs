@@ -1,5 +1,6 @@
 //! Faults of the matrix (`docs/fault-matrix.md`) that belong to no other family of tests.
 
+mod clock;
 mod cluster;
 mod kafka;
 mod kills;
@@ -12,12 +13,15 @@ mod tables;
 mod transactions;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use crate::support::daemon::Daemon;
 use crate::support::fault::{FAILPOINT, Fault};
 use crate::support::process::is_stopped;
-use crate::support::scene::{Scene, WITHIN};
+use crate::support::scene::{Scene, WITHIN, place};
+use crate::support::sql::Sql;
 use crate::support::{Result, poll};
 
 /// A daemon that has published the order 1.
@@ -51,6 +55,16 @@ fn stands_still(daemon: &Daemon) -> Result<()> {
 fn pass(time: Duration) -> Result<()> {
     let begun = Instant::now();
     poll(time * 2, || Ok((begun.elapsed() >= time).then_some(())))?.ok_or_else(|| "time does not pass".into())
+}
+
+/// Inserts orders behind `last`, which follows, until nobody has the other end any more.
+fn place_until(sql: &Sql, last: &AtomicI64, over: &Receiver<()>) -> Result<()> {
+    while over.try_recv() != Err(TryRecvError::Disconnected) {
+        let next = last.load(Ordering::Relaxed) + 1;
+        place(sql, next, next)?;
+        last.store(next, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 /// The orders that the topic has, each of which must be there once.

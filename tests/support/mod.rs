@@ -19,6 +19,7 @@
 //! session_watch         what do the daemon's sessions hold at the source?
 //! health_watch          did the daemon say so when it was behind, and stop only with a reason?
 //! process_watch         do the daemon's memory and file descriptors grow?
+//! wall_clock            a wall clock of the daemon's own, which a test sets
 //! canary                does the daemon say what it must keep to itself?
 //! ```
 #![allow(dead_code, reason = "each test target uses its own part")]
@@ -50,6 +51,7 @@ pub(crate) mod sql;
 pub(crate) mod stack;
 pub(crate) mod subscriber;
 pub(crate) mod tls_proxy;
+pub(crate) mod wall_clock;
 
 use std::fmt::Display;
 use std::sync::LazyLock;
