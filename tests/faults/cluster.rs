@@ -1,9 +1,13 @@
 //! Three brokers, of which one goes, or is late.
 
-use super::{ends_well, opened};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+
+use super::{ends_well, opened, place_until};
 use crate::support::Result;
 use crate::support::kafka::{Kafka, Options};
-use crate::support::scene::{Scene, WITHIN, place};
+use crate::support::scene::{Scene, WITHIN};
+use crate::support::seen::Reader;
 use crate::support::stack::Stack;
 
 fn scene(name: &str, kafka: &Kafka) -> Result<Scene> {
@@ -11,6 +15,13 @@ fn scene(name: &str, kafka: &Kafka) -> Result<Scene> {
     let scene = Scene::on(name, &stack.postgres, kafka, stack.registry.url())?;
     scene.connector("create = { partitions = 3, replication = 1 }", "create = { partitions = 6, replication = 3 }")?;
     Ok(scene)
+}
+
+/// Reads on until it finds an order that was not written yet when this began.
+fn goes_on(reader: &mut Reader, last: &AtomicI64) -> Result<()> {
+    let written = last.load(Ordering::Relaxed);
+    while reader.read(1, WITHIN)?.iter().all(|seen| seen.field("id").as_i64() <= Some(written)) {}
+    Ok(())
 }
 
 /// With each goes the leader of some partitions, and once the coordinator of our transactions, and the controller.
@@ -21,25 +32,28 @@ fn each_broker_is_killed_in_turn_while_orders_are_written() -> Result<()> {
     let mut kafka = Kafka::start(&Stack::shared()?.sandbox, &Options::brokers(3))?;
     let scene = scene("in_turn", &kafka)?;
     let mut daemon = opened(&scene)?;
-    let sql = scene.sql()?;
+    let (sql, mut reader) = (scene.sql()?, scene.reader("orders")?);
+    let (last, (going, over)): (_, (Sender<()>, _)) = (AtomicI64::new(1), channel());
     std::thread::scope(|scope| {
-        let writer = scope.spawn(|| place(&sql, 2, 3000));
-        let mut reader = scene.reader("orders")?;
+        let (sql, last) = (&sql, &last);
+        let (going, writer) = (going, scope.spawn(move || place_until(sql, last, &over)));
         for round in 0..6 {
-            reader.read(200, WITHIN)?;
+            goes_on(&mut reader, last)?;
             if round < 3 {
                 kafka.kill_hard(round % 3)?;
             } else {
                 kafka.stop(round % 3)?;
             }
-            reader.read(100, WITHIN)?;
+            goes_on(&mut reader, last)?;
             kafka.restart(round % 3)?;
         }
+        drop(going);
         writer.join().map_err(|_| "the writer panicked")?
     })?;
-    scene.read("orders", 3000)?;
+    let last = last.into_inner();
+    scene.read("orders", usize::try_from(last)?)?;
     daemon.wait_ready(WITHIN)?;
-    ends_well(&scene, daemon, 3001)
+    ends_well(&scene, daemon, last + 1)
 }
 
 /// Records of other brokers' partitions are acknowledged long before: nothing is confirmed.
