@@ -39,7 +39,7 @@ fn listen(stream: Stream, until: impl Fn(&Stream) -> bool) -> Result<Duration> {
                 heard = Instant::now();
                 stream.recycle(frames);
             }
-            Err(RecvTimeoutError::Timeout) if begun.elapsed() < WITHIN => {}
+            Err(RecvTimeoutError::Timeout) if begun.elapsed() < 3 * WITHIN => {}
             Err(RecvTimeoutError::Timeout) => return Err("the stream does not get there".into()),
             Err(RecvTimeoutError::Disconnected) => return Err(stream.finish().chain().into()),
         }
