@@ -97,7 +97,12 @@ impl Client {
     pub fn set_compatibility(&self, subject: &str, level: Compatibility) -> Result<()> {
         let path = format!("/config/{}", encoded(subject));
         let what = format!("setting the compatibility of subject {subject}");
-        let answer = self.send("PUT", &path, &json!({ "compatibility": level.to_string() }), &what)?;
+        let put = || self.send("PUT", &path, &json!({ "compatibility": level.to_string() }), &what);
+        let mut answer = put()?;
+        if answer.status == 409 {
+            // Somebody else has just set it where it was not set, which makes Apicurio refuse the second. Now it is set.
+            answer = put()?;
+        }
         answer.accepted(&what)
     }
 

@@ -70,6 +70,19 @@ fn registering_and_compatibility_have_paths_of_their_own() {
     assert!(requests[1].starts_with("POST /apis/subjects/s/versions HTTP/1.1\r\n"));
 }
 
+#[test]
+fn a_compatibility_that_another_has_just_set_is_set_again() {
+    let taken = r#"{"error_code":409,"message":"A rule named 'COMPATIBILITY' already exists."}"#;
+    let requests = asked(&[(409, taken), (200, r#"{"compatibility":"FULL_TRANSITIVE"}"#)], |client| {
+        client.set_compatibility("s", Compatibility::FullTransitive).unwrap();
+    });
+    assert_eq!(requests[0], requests[1]);
+    asked(&[(409, taken), (409, taken)], |client| {
+        let error = client.set_compatibility("s", Compatibility::FullTransitive).unwrap_err();
+        assert_eq!(error.kind(), Kind::RegistryRefused);
+    });
+}
+
 /// Faults: REG-04, REG-09.
 #[test]
 fn answers_are_told_apart() {
