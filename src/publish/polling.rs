@@ -2,16 +2,13 @@
 //!
 //! A poll of the client lasts until its timeout whatever arrives, and spins through the last millisecond of it. So it is
 //! polled for long while records are in flight, and looked at now and then while none are.
-//!
-//! The client waits until a time of the wall clock (librdkafka's issue 2145): where that is set back, a poll lasts for as much
-//! longer, unless something comes that ends it. What is in flight does; a producer at rest is not polled.
 
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
-use rdkafka::producer::{BaseProducer, Producer as _, PurgeConfig};
+use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::delivery::Deliveries;
 use crate::error::{Error, Kind, Result};
@@ -21,9 +18,8 @@ const BUSY: Duration = Duration::from_millis(200);
 /// How often an idle client is looked at: it may have errors and lines of log.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// Gives up what is in flight and ends the thread when dropped.
+/// Ends the thread when dropped.
 pub(super) struct Polling {
-    client: Arc<BaseProducer<Deliveries>>,
     /// None: it is to end.
     woken: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -32,10 +28,10 @@ pub(super) struct Polling {
 impl Polling {
     pub(super) fn start(client: &Arc<BaseProducer<Deliveries>>) -> Result<Polling> {
         let (woken, wakes) = bounded(1);
-        let (client, polled) = (client.clone(), client.clone());
-        let spawned = Builder::new().name("deliveries".to_owned()).spawn(move || poll(&polled, &wakes));
+        let client = client.clone();
+        let spawned = Builder::new().name("deliveries".to_owned()).spawn(move || poll(&client, &wakes));
         let thread = spawned.map_err(|error| Error::new(Kind::Bug, "cannot start a thread").because(error))?;
-        Ok(Polling { client, woken: Some(woken), thread: Some(thread) })
+        Ok(Polling { woken: Some(woken), thread: Some(thread) })
     }
 
     /// Records were handed over.
@@ -48,8 +44,6 @@ impl Polling {
 impl Drop for Polling {
     fn drop(&mut self) {
         self.woken = None;
-        // The report of it ends a poll that would last.
-        self.client.purge(PurgeConfig::default().queue().inflight());
         // What a panic there says has been said.
         let _ended = self.thread.take().map(JoinHandle::join);
     }
