@@ -2,8 +2,8 @@
 //!
 //! While a commit is in flight, units gather in the channel; when it returns and anything waits, commit again. So an idle
 //! source has low latency and a busy one large groups, without an interval to tune. Only what was committed long ago waits for
-//! more of its kind, so that a backlog costs Kafka few commits. Nothing is confirmed that Kafka has
-//! not committed, and never is a commit asked for while a record is in flight.
+//! more of its kind, so that a backlog costs Kafka few commits. Nothing is confirmed that Kafka has not committed, and never
+//! is a commit asked for while a record is in flight.
 //!
 //! Where producers take turns, the next group is sent while the commit of the one before is under way: as soon as all its
 //! records are acknowledged, so that no two producers cross within a partition. Rows of a snapshot may cross, for no two
