@@ -8,12 +8,12 @@ use walwright::faults::Failpoint;
 
 use super::{ends_well, opened, pass, published, stands_still, with_fault};
 use crate::flow::transactions::{LARGE, LARGE_ROWS};
-use crate::support::Result;
 use crate::support::fault::Fault;
 use crate::support::kafka::{Kafka, Options};
 use crate::support::proxy::Side;
 use crate::support::scene::{Scene, WITHIN};
 use crate::support::stack::Stack;
+use crate::support::{Result, poll};
 use rustix::process::Signal;
 
 /// The order 2 waits in Postgres, and a daemon stands just before it asks for the commit.
@@ -136,7 +136,10 @@ fn killed_in_the_middle_of_a_large_transaction() -> Result<()> {
     scene.read("orders", 1)?;
     daemon.kill_hard()?;
     scene.sql()?.batch(LARGE)?;
-    with_fault(&scene, Fault::kill(Failpoint::PieceSent, 3))?.wait(WITHIN)?;
+    let mut daemon = with_fault(&scene, Fault::hold(Failpoint::PieceSent, 3))?;
+    let part = poll(WITHIN, || Ok((found_uncommitted(&scene)? > 1).then_some(())))?;
+    part.ok_or("no part of it gets to Kafka")?;
+    daemon.kill_hard()?;
     assert_eq!(published(&scene)?, [0].into());
     let daemon = scene.start()?;
     scene.read("orders", LARGE_ROWS + 1)?;
