@@ -19,7 +19,7 @@ use crate::support::oms::site::Site;
 use crate::support::postgres::{PASSWORD, SUPERUSER};
 use crate::support::process::{Farewell, Process};
 use crate::support::registry::get;
-use crate::support::subscriber::{Subscriber, await_markers, read_to_end};
+use crate::support::subscriber::{Subscriber, read_to_end};
 use crate::support::{Context, Result, poll};
 use crate::usage::{Meter, Usage, cpu_s};
 use crate::{Bench, copy_slot, create_slot, drop_slot, per_second};
@@ -63,7 +63,6 @@ pub(crate) fn drain(bench: &mut Bench<'_>, backlog: &Backlog) -> Result<Row> {
     let changes = backlog.changes.saturating_sub(warm).max(1);
     worker.stop(site, &name)?;
     let mut events = 0;
-    await_markers(&site.stack.kafka, &topics)?;
     read_to_end(&site.stack.kafka, &topics, |_| {
         events += 1;
         Ok(())

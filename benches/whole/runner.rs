@@ -9,7 +9,7 @@ use crate::report::Row;
 use crate::support::daemon::{BINARY, Daemon};
 use crate::support::oms::site::{Configuration, Launch, Site};
 use crate::support::process::{Farewell, Process, pid, run as run_command, wait_for_end};
-use crate::support::subscriber::{await_markers, read_to_end};
+use crate::support::subscriber::read_to_end;
 use crate::support::{Result, poll};
 use crate::usage::{Meter, Usage, cpu_s};
 use crate::{Bench, copy_slot, debezium, drop_slot, per_second, stop};
@@ -188,7 +188,6 @@ fn published(daemon: &Daemon) -> Result<u64> {
 pub(crate) fn take_off(site: &Site<'_>, configuration: &Configuration, due: u64) -> Result<u64> {
     let kafka = &site.stack.kafka;
     let mut events = 0;
-    await_markers(kafka, &configuration.topics)?;
     read_to_end(kafka, &configuration.topics, |_| {
         events += 1;
         Ok(())

@@ -37,6 +37,7 @@ fn of_code(code: RDKafkaErrorCode) -> Kind {
     use RDKafkaErrorCode as Code;
     match code {
         Code::MessageSizeTooLarge | Code::InvalidMessageSize => Kind::RecordTooLarge,
+        Code::InvalidTimestamp => Kind::RecordTime,
         // Not `UnknownPartition`, which is librdkafka's own: the topic is there, its partitions are not known yet.
         Code::UnknownTopic | Code::UnknownTopicOrPartition => Kind::TopicMissing,
         Code::TopicAuthorizationFailed

@@ -129,6 +129,8 @@ kinds! {
     TopicMissing, "topic-missing", Halt, "create the topic, or give it create = { partitions, replication } in the connector file, then restart the connector";
     /// A record over the broker's or the topic's limit.
     RecordTooLarge, "record-too-large", Halt, "raise max.message.bytes of the topic (and message.max.bytes of client and broker), then restart the connector";
+    /// A record whose time the topic does not take.
+    RecordTime, "record-time", Retry, "correct the clock of the database server, or let the topic take the time (message.timestamp.type = LogAppendTime, message.timestamp.after.max.ms, message.timestamp.before.max.ms); the connector tries again by itself";
     /// The producer was fenced, failed, or the outcome of a commit is unknown: the recovery path.
     KafkaTransaction, "kafka-transaction", Retry, "nothing to do: the connector reads its checkpoint and goes on from there";
     /// Another instance took this connector over.

@@ -17,6 +17,8 @@ use crate::error::{Error, Kind, Result};
 const BUSY: Duration = Duration::from_millis(200);
 /// How often an idle client is looked at: it may have errors and lines of log.
 const IDLE: Duration = Duration::from_millis(100);
+/// What it may have to say at each look. A poll takes one thing, and does not tell whether there was one.
+const SAID: usize = 16;
 
 /// Ends the thread when dropped.
 pub(super) struct Polling {
@@ -54,7 +56,7 @@ fn poll(client: &BaseProducer<Deliveries>, wakes: &Receiver<()>) {
         if matches!(wakes.recv_timeout(IDLE), Err(RecvTimeoutError::Disconnected)) {
             return;
         }
-        client.poll(Duration::ZERO);
+        (0..SAID).for_each(|_| client.poll(Duration::ZERO));
         while client.in_flight_count() > 0 {
             client.poll(BUSY);
             if matches!(wakes.try_recv(), Err(TryRecvError::Disconnected)) {

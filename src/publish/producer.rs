@@ -24,7 +24,7 @@ use crate::model::{Batch, Header, Record};
 const DEFAULTS: &[(&str, &str)] = &[
     ("linger.ms", "0"),
     ("compression.type", "lz4"),
-    ("queue.buffering.max.messages", "32768"),
+    ("queue.buffering.max.messages", "16384"),
     ("queue.buffering.max.kbytes", "16384"),
 ];
 

@@ -1,10 +1,8 @@
 //! The wall clock of the daemon's machine is set, by hours; those of the servers stay as they are.
 
-use std::sync::atomic::AtomicI64;
-use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::{ends_well, pass, place_until};
+use super::{ends_well, pass, while_placing};
 use crate::support::daemon::Daemon;
 use crate::support::kafka::{Kafka, Options};
 use crate::support::scene::{Scene, WITHIN, place};
@@ -54,10 +52,7 @@ fn set_forward_and_back_under_load() -> Result<()> {
     scene.push()?;
     let mut daemon = launch(&scene, &clock)?;
     let (sql, mut reader) = (scene.sql()?, scene.reader("orders")?);
-    let (last, (going, over)): (_, (Sender<()>, _)) = (AtomicI64::new(0), channel());
-    std::thread::scope(|scope| {
-        let (sql, last) = (&sql, &last);
-        let (going, writer) = (going, scope.spawn(move || place_until(sql, last, &over)));
+    let last = while_placing(&sql, 0, |_| {
         for ahead in [0, 5, -5, 0, -1, -24, 24] {
             clock.set(ahead)?;
             let longest = longest_wait(&mut reader, 400)?;
@@ -65,10 +60,8 @@ fn set_forward_and_back_under_load() -> Result<()> {
             assert!(longest < STALL, "{longest:?}");
             is_well(&scene, &daemon, ahead)?;
         }
-        drop(going);
-        writer.join().map_err(|_| "the writer panicked")?
+        Ok(())
     })?;
-    let last = last.into_inner();
     scene.read("orders", usize::try_from(last)?)?;
     daemon.wait_ready(WITHIN)?;
     scene.wait_metric(&daemon, "walwright_lag_seconds", &[], |seconds| seconds == 0.0)?;

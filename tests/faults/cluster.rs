@@ -1,9 +1,8 @@
 //! Three brokers, of which one goes, or is late.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::mpsc::{Sender, channel};
 
-use super::{ends_well, opened, place_until};
+use super::{ends_well, opened, while_placing};
 use crate::support::Result;
 use crate::support::kafka::{Kafka, Options};
 use crate::support::scene::{Scene, WITHIN};
@@ -33,10 +32,7 @@ fn each_broker_is_killed_in_turn_while_orders_are_written() -> Result<()> {
     let scene = scene("in_turn", &kafka)?;
     let mut daemon = opened(&scene)?;
     let (sql, mut reader) = (scene.sql()?, scene.reader("orders")?);
-    let (last, (going, over)): (_, (Sender<()>, _)) = (AtomicI64::new(1), channel());
-    std::thread::scope(|scope| {
-        let (sql, last) = (&sql, &last);
-        let (going, writer) = (going, scope.spawn(move || place_until(sql, last, &over)));
+    let last = while_placing(&sql, 1, |last| {
         for round in 0..6 {
             goes_on(&mut reader, last)?;
             if round < 3 {
@@ -47,10 +43,8 @@ fn each_broker_is_killed_in_turn_while_orders_are_written() -> Result<()> {
             goes_on(&mut reader, last)?;
             kafka.restart(round % 3)?;
         }
-        drop(going);
-        writer.join().map_err(|_| "the writer panicked")?
+        Ok(())
     })?;
-    let last = last.into_inner();
     scene.read("orders", usize::try_from(last)?)?;
     daemon.wait_ready(WITHIN)?;
     ends_well(&scene, daemon, last + 1)

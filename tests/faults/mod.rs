@@ -14,7 +14,7 @@ mod transactions;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use crate::support::daemon::Daemon;
@@ -55,6 +55,20 @@ fn stands_still(daemon: &Daemon) -> Result<()> {
 fn pass(time: Duration) -> Result<()> {
     let begun = Instant::now();
     poll(time * 2, || Ok((begun.elapsed() >= time).then_some(())))?.ok_or_else(|| "time does not pass".into())
+}
+
+/// Does something while orders behind `last` are placed all the time; the last one placed.
+fn while_placing(sql: &Sql, last: i64, deed: impl FnOnce(&AtomicI64) -> Result<()>) -> Result<i64> {
+    let (last, (going, over)): (_, (Sender<()>, _)) = (AtomicI64::new(last), channel());
+    std::thread::scope(|scope| {
+        let placed = &last;
+        let writer = scope.spawn(move || place_until(sql, placed, &over));
+        let done = deed(placed);
+        drop(going);
+        writer.join().map_err(|_| "the writer panicked")??;
+        done
+    })?;
+    Ok(last.into_inner())
 }
 
 /// Inserts orders behind `last`, which follows, until nobody has the other end any more.

@@ -58,9 +58,19 @@ impl Subscriber {
     }
 }
 
-/// Reads each topic from its beginning until every partition has been read to its end, which is where the first open
-/// transaction begins (see `await_markers`). Nobody may write meanwhile.
+/// Reads all that each topic has, once no transaction is open. Nobody may write meanwhile.
 pub(crate) fn read_to_end(
+    kafka: &Kafka,
+    topics: &[String],
+    each: impl FnMut(&BorrowedMessage<'_>) -> Result<()>,
+) -> Result<()> {
+    await_markers(kafka, topics)?;
+    read_stable(kafka, topics, each)
+}
+
+/// Reads each topic from its beginning until every partition has been read to its end, which is where the first open
+/// transaction begins.
+pub(crate) fn read_stable(
     kafka: &Kafka,
     topics: &[String],
     mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<()>,
@@ -88,7 +98,7 @@ fn read_topic(kafka: &Kafka, topic: &str, each: &mut impl FnMut(&BorrowedMessage
 
 /// Waits until no transaction in the topics is open: a commit is acknowledged before its markers are in the partitions, and
 /// a reader takes the first one that is missing for the end.
-pub(crate) fn await_markers(kafka: &Kafka, topics: &[String]) -> Result<()> {
+fn await_markers(kafka: &Kafka, topics: &[String]) -> Result<()> {
     let client = |isolation: &str| -> Result<BaseConsumer> {
         let mut config = ClientConfig::new();
         Ok(config.set("bootstrap.servers", kafka.bootstrap()).set("isolation.level", isolation).create()?)

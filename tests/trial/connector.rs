@@ -18,7 +18,7 @@ use crate::support::process::is_stopped;
 use crate::support::slot_watch::{self, Checkpoints, SlotWatch, Watched};
 use crate::support::sql::Sql;
 use crate::support::stack::Stack;
-use crate::support::subscriber::read_to_end;
+use crate::support::subscriber::read_stable;
 use crate::support::{Context, Result, oms, oracle, poll};
 use crate::torture::Delivery;
 
@@ -222,7 +222,7 @@ impl<'a> Trial<'a> {
     /// Who has taken the connector over, in order: instances by the number of their first record, a repetition once.
     pub(super) fn owners(&self) -> Result<Vec<usize>> {
         let (mut known, mut owners): (Vec<Vec<u8>>, Vec<usize>) = (Vec::new(), Vec::new());
-        read_to_end(&self.stack.kafka, &[format!("{0}.walwright.checkpoint.{0}", self.name)], |record| {
+        read_stable(&self.stack.kafka, &[format!("{0}.walwright.checkpoint.{0}", self.name)], |record| {
             if record.key() == Some(b"takeover") {
                 let instance = record.payload().unwrap_or_default().to_vec();
                 let number = known.iter().position(|known| *known == instance).unwrap_or_else(|| {
