@@ -160,7 +160,7 @@ impl Producer {
     }
 
     /// Waits until the broker has acknowledged every record that was handed over. The first that failed is the error:
-    /// `RecordTooLarge` and `TopicMissing` with the topic, else mostly `KafkaTransaction`.
+    /// `RecordTooLarge`, `RecordTime` and `TopicMissing` with the topic, else mostly `KafkaTransaction`.
     pub fn wait_delivered(&mut self, until: Instant) -> Result<Progress> {
         let all = self.deliveries().wait(self.sent, until);
         self.failure()?;

@@ -14,7 +14,7 @@ mod transactions;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use crate::support::daemon::Daemon;
@@ -59,7 +59,7 @@ fn pass(time: Duration) -> Result<()> {
 
 /// Does something while orders behind `last` are placed all the time; the last one placed.
 fn while_placing(sql: &Sql, last: i64, deed: impl FnOnce(&AtomicI64) -> Result<()>) -> Result<i64> {
-    let (last, (going, over)): (_, (Sender<()>, _)) = (AtomicI64::new(last), channel());
+    let (last, (going, over)) = (AtomicI64::new(last), channel::<()>());
     std::thread::scope(|scope| {
         let placed = &last;
         let writer = scope.spawn(move || place_until(sql, placed, &over));
