@@ -172,6 +172,30 @@ fn a_topic_that_is_deleted_while_it_is_written_to() -> Result<()> {
     Ok(())
 }
 
+/// A clock of the source that is an hour ahead is refused by the same rule, seen from its other side: here the commit is too long
+/// ago, and the markers of aborted transactions are not.
+/// Faults: PRC-13.
+#[test]
+fn a_record_whose_time_the_topic_does_not_take() -> Result<()> {
+    let (scene, kafka) = (Scene::new("recordtime")?, &Stack::shared()?.kafka);
+    kafka.create_topic(&scene.topic("orders"), 3, &[])?;
+    opened(&scene)?.kill_hard()?;
+    kafka.set_topic(&scene.topic("orders"), "message.timestamp.before.max.ms", "5000")?;
+    scene.insert(2, 2)?;
+    pass(Duration::from_secs(6))?;
+    let mut daemon = scene.launch()?;
+    let cause = scene.cause(&mut daemon, "record-time", "retrying")?;
+    assert_eq!(
+        cause,
+        "record-time: a record for topic NAME.orders was not delivered: Message production error: InvalidTimestamp (Broker: Invalid timestamp) (connector NAME, topic NAME.orders)"
+    );
+    assert_eq!(scene.read_all("orders")?.len(), 1);
+    kafka.set_topic(&scene.topic("orders"), "message.timestamp.type", "LogAppendTime")?;
+    scene.read("orders", 2)?;
+    scene.finish(daemon)?;
+    scene.exactly(2)
+}
+
 /// Faults: KF-20.
 #[test]
 fn a_checkpoint_topic_that_forgets_by_age_is_refused() -> Result<()> {

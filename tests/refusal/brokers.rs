@@ -98,30 +98,6 @@ fn a_message_over_the_topics_limit() -> Result<()> {
     scene.watched()
 }
 
-/// A clock of the source that is an hour ahead is refused by the same rule, seen from its other side: here the commit is always
-/// too long ago.
-/// Faults: PRC-13.
-#[test]
-fn a_record_whose_time_the_topic_does_not_take() -> Result<()> {
-    let (scene, kafka) = (Scene::new("recordtime")?, &Stack::shared()?.kafka);
-    kafka.create_topic(&scene.topic("orders"), 3, &[])?;
-    let mut daemon = scene.open()?;
-    scene.insert(1, 1)?;
-    scene.read("orders", 1)?;
-    kafka.set_topic(&scene.topic("orders"), "message.timestamp.before.max.ms", "1")?;
-    scene.insert(2, 2)?;
-    let cause = scene.cause(&mut daemon, "record-time", "retrying")?;
-    assert_eq!(
-        cause,
-        "record-time: a record for topic NAME.orders was not delivered: Message production error: InvalidTimestamp (Broker: Invalid timestamp) (connector NAME, topic NAME.orders)"
-    );
-    assert_eq!(scene.read_all("orders")?.len(), 1);
-    kafka.set_topic(&scene.topic("orders"), "message.timestamp.type", "LogAppendTime")?;
-    scene.read("orders", 2)?;
-    scene.finish(daemon)?;
-    scene.exactly(2)
-}
-
 /// The size depends on the positions that the record spells.
 fn sizeless(cause: &str) -> String {
     let digits = |word: &str| word.chars().all(|char| char.is_ascii_digit());
