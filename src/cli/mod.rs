@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{self, LogFormat};
 use crate::connector::Connector;
@@ -110,8 +111,12 @@ enum Command {
 impl Cli {
     /// Runs the command; what goes wrong is printed with its remedy.
     pub fn execute(self) -> ExitCode {
+        no_core_dumps().and_then(|()| self.run()).unwrap_or_else(|error| fail(&error)).into()
+    }
+
+    fn run(self) -> Result<Exit> {
         let config = &self.config;
-        let done = match self.command {
+        match self.command {
             Command::Run => run::run(config, self.log_format.map(LogFormat::from)).map(|()| Exit::Done),
             Command::Check(arguments) => check::check(config, &arguments).map(|()| Exit::Done),
             Command::Status(arguments) => status::status(config, &arguments).map(|()| Exit::Done),
@@ -130,9 +135,19 @@ impl Cli {
                 Ok(Exit::Done)
             }
             Command::Man(arguments) => pages::man(&arguments).map(|()| Exit::Done),
-        };
-        done.unwrap_or_else(|error| fail(&error)).into()
+        }
     }
+}
+
+/// A core dump would hold secrets and rows. A limit of one byte keeps them also from the program that
+/// /proc/sys/kernel/core_pattern may name, which a limit of 0 does not (core(5), Linux' `fs/coredump.c`).
+fn no_core_dumps() -> Result<()> {
+    if getrlimit(Resource::Core).maximum == Some(0) {
+        return Ok(());
+    }
+    let limit = Rlimit { current: Some(1), maximum: Some(1) };
+    setrlimit(Resource::Core, limit)
+        .map_err(|error| Error::new(Kind::Bug, "core dumps cannot be switched off").because(error))
 }
 
 fn fail(error: &Error) -> Exit {

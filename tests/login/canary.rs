@@ -1,6 +1,9 @@
 //! Canaries: secrets and values of rows that must not appear in anything that the daemon says.
 
-use std::process::Output;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output};
+
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use super::brokers::{PLAIN_PASSWORD, Secured, with_password};
 use super::registries::Front;
@@ -157,4 +160,27 @@ fn secrets_that_are_refused() -> Result<()> {
     let kind = daemon.wait_report(&scene.name, WITHIN, |report| report["kind"].is_string())?;
     silent(&scene, &daemon, kind["kind"].as_str().unwrap_or_default())?;
     daemon.kill_hard()
+}
+
+/// A daemon that crashes leaves no core dump, however many bytes of one its parent allows.
+#[test]
+fn a_crash_leaves_no_core_dump() -> Result<()> {
+    let scene = scene("canary_core")?;
+    let limit = getrlimit(Resource::Core);
+    setrlimit(Resource::Core, Rlimit { current: limit.maximum, ..limit })?;
+    let mut daemon = scene.open()?;
+    scene.sql()?.batch(&format!("INSERT INTO orders VALUES ({NUMBER}, 'PLACED', 1, '{TEXT}')"))?;
+    scene.read("orders", 1)?;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.id()))?;
+    let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size"));
+    let core: Vec<_> = core.ok_or("/proc names no limit of core dumps")?.split_whitespace().collect();
+    let expected = if limit.maximum == Some(0) { "0" } else { "1" };
+    assert_eq!(core[..2], [expected, expected]);
+
+    daemon.signal(Signal::ABORT)?;
+    let ended = daemon.wait(WITHIN)?;
+    assert_eq!((ended.signal(), ended.core_dumped()), (Some(Signal::ABORT.as_raw()), false));
+    let other = Command::new("/bin/sh").args(["-c", "cd \"$0\"; kill -ABRT $$"]).arg(&scene.folder).status()?;
+    println!("another program leaves a core dump on this host: {}", other.core_dumped());
+    Ok(())
 }
