@@ -53,8 +53,6 @@ impl StatusClock {
     }
 }
 
-/// Reads that yield less than this leave room for more to gather.
-const SHORT_READ_BYTES: usize = 64 * 1024;
 /// A transaction that is sent so long after its commit, by the server's own clock, is part of a backlog.
 const BACKLOG_AGE: Duration = Duration::from_millis(50);
 /// So many bytes within `WINDOW` mean that the server is sending as fast as it can.
@@ -62,6 +60,37 @@ const FLOOD_BYTES: usize = 16 * 1024;
 const WINDOW: Duration = Duration::from_millis(2);
 /// In a flood, a pause that gathered less than this was one too many.
 const GATHERED_BYTES: usize = 2 * 1024;
+/// Long enough to gather, short enough for what is not late yet.
+const FLOOD_PAUSE: Duration = Duration::from_micros(400);
+
+/// How a backlog gathers between us and the server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gathering {
+    /// Reads that yield less than this leave room for more to gather.
+    short_read_bytes: usize,
+    pause: Duration,
+}
+
+impl Gathering {
+    /// In the server's send queue, behind the narrow window of `Wire`: the pause is long beside the time in which the
+    /// window fills. Reads that yield about half a window or more find the next half sent already.
+    pub(super) const OVER_LOOPBACK: Gathering =
+        Gathering { short_read_bytes: 16 * 1024, pause: Duration::from_millis(5) };
+    /// In our receive queue: the pause is short enough that it does not fill and stop the sender.
+    pub(super) const ELSEWHERE: Gathering =
+        Gathering { short_read_bytes: 64 * 1024, pause: Duration::from_micros(400) };
+}
+
+/// What to do after a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Hand over, read again.
+    Read,
+    /// Read again, there is more: of a backlog, so nothing is late by it.
+    Gather,
+    /// Hand over, pause for so long, then read again.
+    Pause(Duration),
+}
 
 /// Whether to pause before the next read.
 ///
@@ -70,28 +99,32 @@ const GATHERED_BYTES: usize = 2 * 1024;
 /// is a backlog, where nothing is late by it: caught up, the reader takes every byte as it comes.
 #[derive(Debug)]
 pub(super) struct Pace {
+    gathering: Gathering,
     window_start: Instant,
     window_bytes: usize,
     in_flood: bool,
 }
 
 impl Pace {
-    /// Long enough to gather, short enough that the socket's buffer does not fill and stop the sender.
-    pub(super) const PAUSE: Duration = Duration::from_micros(400);
-
-    pub(super) fn new(now: Instant) -> Pace {
-        Pace { window_start: now, window_bytes: 0, in_flood: false }
+    pub(super) fn new(gathering: Gathering, now: Instant) -> Pace {
+        Pace { gathering, window_start: now, window_bytes: 0, in_flood: false }
     }
 
-    /// A read yielded `bytes`, sent `age` after their transaction's commit. True: pause for `PAUSE`, then read again.
-    pub(super) fn pause_after(&mut self, bytes: usize, age: Duration, now: Instant) -> bool {
+    /// A read yielded `bytes`, sent `age` after their transaction's commit.
+    pub(super) fn after(&mut self, bytes: usize, age: Duration, now: Instant) -> Next {
         if now.duration_since(self.window_start) > WINDOW {
             (self.window_start, self.window_bytes) = (now, 0);
         }
         self.window_bytes += bytes;
         let flood = if self.in_flood { bytes >= GATHERED_BYTES } else { self.window_bytes >= FLOOD_BYTES };
-        self.in_flood = flood && bytes < SHORT_READ_BYTES;
-        bytes < SHORT_READ_BYTES && (flood || age >= BACKLOG_AGE)
+        let is_short = bytes < self.gathering.short_read_bytes;
+        self.in_flood = flood && is_short;
+        match age >= BACKLOG_AGE {
+            true if is_short => Next::Pause(self.gathering.pause),
+            true => Next::Gather,
+            false if self.in_flood => Next::Pause(FLOOD_PAUSE),
+            false => Next::Read,
+        }
     }
 
     /// Nothing was there to read.
@@ -129,32 +162,37 @@ mod tests {
         assert_eq!(clock.due_at(Lsn(2)), t0 + MS * 300);
     }
 
+    const PAUSE: Next = Next::Pause(FLOOD_PAUSE);
+
     #[test]
     fn a_trickle_is_never_delayed_and_a_flood_is() {
         let t0 = Instant::now();
-        let mut pace = Pace::new(t0);
+        let mut pace = Pace::new(Gathering::ELSEWHERE, t0);
         // Two hundred transactions of 3 KiB a second, each in twelve messages at once.
         for tick in 0..200 {
             for _ in 0..12 {
-                assert!(!pace.pause_after(250, MS, t0 + MS * 5 * tick));
+                assert_eq!(pace.after(250, MS, t0 + MS * 5 * tick), Next::Read);
             }
             pace.idle();
         }
         let flood = t0 + MS * 2000;
-        let first_pause = (0..100).position(|_| pace.pause_after(300, MS, flood)).unwrap();
+        let first_pause = (0..100).position(|_| pace.after(300, MS, flood) == PAUSE).unwrap();
         assert_eq!(first_pause, 16 * 1024 / 300);
-        assert!(pace.pause_after(20_000, MS, flood + MS), "goes on while pauses gather");
-        assert!(!pace.pause_after(100_000, MS, flood + MS * 2), "a long read needs no pause");
-        assert!(pace.pause_after(20_000, MS, flood + MS * 3));
-        assert!(!pace.pause_after(100, MS, flood + MS * 4 + MS), "a pause that gathered nothing was the last");
+        assert_eq!(pace.after(20_000, MS, flood + MS), PAUSE, "goes on while pauses gather");
+        assert_eq!(pace.after(100_000, MS, flood + MS * 2), Next::Read, "a long read needs no pause");
+        assert_eq!(pace.after(20_000, MS, flood + MS * 3), PAUSE);
+        assert_eq!(pace.after(100, MS, flood + MS * 4 + MS), Next::Read, "a pause that gathered nothing was the last");
     }
 
     #[test]
     fn what_is_late_already_may_gather_however_slow_the_server() {
         let t0 = Instant::now();
-        let mut pace = Pace::new(t0);
-        assert!(pace.pause_after(300, MS * 50, t0));
-        assert!(pace.pause_after(300, MS * 5000, t0 + MS * 10));
-        assert!(!pace.pause_after(300, MS, t0 + MS * 20));
+        for gathering in [Gathering::OVER_LOOPBACK, Gathering::ELSEWHERE] {
+            let mut pace = Pace::new(gathering, t0);
+            assert_eq!(pace.after(300, MS * 50, t0), Next::Pause(gathering.pause));
+            assert_eq!(pace.after(300, MS * 5000, t0 + MS * 10), Next::Pause(gathering.pause));
+            assert_eq!(pace.after(gathering.short_read_bytes, MS * 50, t0 + MS * 15), Next::Gather, "more is there");
+            assert_eq!(pace.after(300, MS, t0 + MS * 20), Next::Read);
+        }
     }
 }

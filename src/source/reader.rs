@@ -16,7 +16,7 @@ use crossbeam_channel::{Sender, TrySendError};
 
 use super::frame::{self, Frame, HEADER_BYTES, MESSAGE_BYTES_MAX};
 use super::frames::{Frames, Pool};
-use super::pace::{Pace, StatusClock};
+use super::pace::{Gathering, Next, Pace, StatusClock};
 use super::refusal::{During, Refusal};
 use super::session::malformed;
 use super::settings::StreamSettings;
@@ -52,6 +52,8 @@ pub(super) struct Reader {
     whole: usize,
     status: StatusClock,
     pace: Pace,
+    /// More of a backlog follows at once: what was received waits for it.
+    gathers: bool,
     heard_at: Instant,
     /// The silence has been questioned.
     questioned: bool,
@@ -72,6 +74,7 @@ impl Reader {
         settings: &StreamSettings,
     ) -> Reader {
         let now = Instant::now();
+        let gathering = if wire.is_loopback() { Gathering::OVER_LOOPBACK } else { Gathering::ELSEWHERE };
         let mut pool = Pool::new(settings.buffers, settings.buffer_bytes, Arc::clone(&shared.wake));
         let mut buffer = pool.take().unwrap_or_default();
         buffer.resize(buffer.len().max(received.len()), 0);
@@ -88,7 +91,8 @@ impl Reader {
             buffer,
             filled: received.len(),
             whole: 0,
-            pace: Pace::new(now),
+            pace: Pace::new(gathering, now),
+            gathers: false,
             heard_at: now,
             questioned: false,
             server_time: (0, now),
@@ -112,7 +116,8 @@ impl Reader {
         self.check_new()?;
         while self.shared.order() == Order::Stream {
             self.send_due_status()?;
-            if !self.hand_over() {
+            let waits = self.gathers && self.filled < self.buffer.len();
+            if !waits && !self.hand_over() {
                 return Ok(());
             }
             if !self.make_room() {
@@ -123,6 +128,7 @@ impl Reader {
                 continue;
             }
             match self.read()? {
+                0 if self.gathers => self.gathers = false,
                 0 => {
                     self.pace.idle();
                     self.wait(true)?;
@@ -139,9 +145,13 @@ impl Reader {
         if self.check_new()? == Heard::End {
             return Err(Error::new(Kind::PostgresNotReady, "the server ended the stream; it is shutting down"));
         }
-        if self.pace.pause_after(count, self.age(), self.heard_at) && self.hand_over() {
+        let next = self.pace.after(count, self.age(), self.heard_at);
+        self.gathers = next == Next::Gather;
+        if let Next::Pause(pause) = next
+            && self.hand_over()
+        {
             #[allow(clippy::disallowed_methods, reason = "the pause lets the socket gather; being woken is its cost")]
-            std::thread::sleep(Pace::PAUSE);
+            std::thread::sleep(pause);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{ClientConfig, ClientConnection};
+use socket2::{Domain, Protocol, Type};
 
 use super::tls;
 use crate::error::{Error, Kind, Result};
@@ -20,6 +21,13 @@ use crate::error::{Error, Kind, Result};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Sent data that stays unacknowledged for so long ends the connection (TCP_USER_TIMEOUT).
 const USER_TIMEOUT_MS: u32 = 20_000;
+/// The receive buffer of a connection over loopback (SO_RCVBUF, of which the kernel makes twice as much).
+///
+/// A walsender sends each message by itself. Over loopback each goes as a segment of its own all the way into our receive
+/// queue, which is half of the walsender's work, unless the window is closed: then messages join in its send queue, and go
+/// together once we have read. So the window is small; what a pause gathers is mostly what finds it closed. Elsewhere a
+/// window must hold what is under way, and the kernel knows better.
+const LOOPBACK_RECEIVE_BYTES: usize = 32 * 1024;
 /// Bytes of TLS records that are read from the socket at once.
 const RECORDS_BYTES: usize = 128 * 1024;
 /// SSLRequest: its length and the code 1234.5679 (Postgres docs, "Message Formats").
@@ -87,6 +95,14 @@ impl Wire {
     pub(super) fn server_certificate(&self) -> Option<&[u8]> {
         let certificates = self.tls.as_ref()?.connection.peer_certificates()?;
         certificates.first().map(AsRef::as_ref)
+    }
+
+    /// The server is on this host, behind a socket of the loopback interface.
+    pub(super) fn is_loopback(&self) -> bool {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.peer_addr().is_ok_and(is_loopback),
+            Socket::Unix(_) => false,
+        }
     }
 
     /// How long one read or write may block, before streaming.
@@ -203,10 +219,25 @@ pub(super) fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "the name has no address")
 }
 
+/// The buffer's size is set before connect(2), as tcp(7) asks: a peer cuts its segments for half of the widest window that
+/// it has seen, and with a narrower one later it would wait for room that never comes.
+fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if is_loopback(address) {
+        socket.set_recv_buffer_size(LOOPBACK_RECEIVE_BYTES)?;
+    }
+    socket.connect_timeout(&address.into(), CONNECT_TIMEOUT)?;
+    Ok(socket.into())
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
 fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let mut failure = no_address();
     for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+        match connect_to(address) {
             Ok(socket) => {
                 keep_alive(&socket)?;
                 return Ok(socket);
