@@ -100,11 +100,13 @@ pub fn write_version<E>(
 pub fn write_sequence(position: &Position, out: &mut Vec<u8>) {
     const LAST: u64 = 0xFF_FFFF_FFFF;
     let reads = if position.r == u64::MAX { LAST } else { position.r.min(LAST - 1) };
-    write_fixed(position.epoch.into(), 8, out);
-    for (value, digits) in [(position.lsn.0, 16), (position.n.min(LAST), 10), (reads, 10)] {
-        out.push(b'-');
-        write_fixed(value, digits, out);
-    }
+    out.extend_from_slice(&hex::<8>(position.epoch.into()));
+    out.push(b'-');
+    out.extend_from_slice(&hex::<16>(position.lsn.0));
+    out.push(b'-');
+    out.extend_from_slice(&hex::<10>(position.n.min(LAST)));
+    out.push(b'-');
+    out.extend_from_slice(&hex::<10>(reads));
 }
 
 /// Encodes what stands from `start` on.
@@ -127,23 +129,28 @@ fn encode(part: &[u8], reserved: &[u8], out: &mut Vec<u8>) {
             out.push(byte);
         } else {
             out.push(b'%');
-            write_fixed(byte.into(), 2, out);
+            out.extend_from_slice(&hex::<2>(byte.into()));
         }
     }
 }
 
-/// The last `digits` hex digits.
-fn write_fixed(value: u64, digits: u32, out: &mut Vec<u8>) {
-    for digit in (0..digits).rev() {
-        let nibble = (value >> (4 * digit) & 0xF) as u8;
-        out.push(nibble + if nibble < 10 { b'0' } else { b'A' - 10 });
+/// The last `DIGITS` hex digits.
+fn hex<const DIGITS: usize>(value: u64) -> [u8; DIGITS] {
+    let mut digits = [b'0'; DIGITS];
+    let mut rest = value;
+    for digit in digits.iter_mut().rev() {
+        let nibble = (rest & 0xF) as u8;
+        *digit = nibble + if nibble < 10 { b'0' } else { b'A' - 10 };
+        rest >>= 4;
     }
+    digits
 }
 
 /// Hex without leading zeros, as Postgres writes each half of an LSN.
-fn write_hex(value: u64, out: &mut Vec<u8>) {
-    let bits = 64 - value.leading_zeros();
-    write_fixed(value, bits.div_ceil(4).max(1), out);
+fn write_hex(half: u64, out: &mut Vec<u8>) {
+    let digits = hex::<8>(half);
+    let zeros = digits.iter().take(7).take_while(|digit| **digit == b'0').count();
+    out.extend_from_slice(digits.get(zeros..).unwrap_or_default());
 }
 
 fn write_decimal(value: u64, out: &mut Vec<u8>) {

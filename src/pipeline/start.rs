@@ -128,7 +128,8 @@ impl World for Attempt<'_> {
         let settings = &self.connector.process.kafka;
         let (prefix, timeout_ms) = (&settings.transactional_id_prefix, settings.transaction_timeout_ms);
         crate::publish::topics::check_limits(self.kafka.admin.limits()?, timeout_ms)?;
-        fence(&self.kafka.client, prefix, self.connector.name(), timeout_ms, step())
+        let topic = self.kafka.store.topic();
+        fence(&self.kafka.client, prefix, self.connector.name(), topic, timeout_ms, step())
     }
 
     fn read_fenced(&mut self) -> Result<State> {

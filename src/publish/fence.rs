@@ -21,7 +21,7 @@ pub struct Fenced {
 }
 
 /// Takes over the control id, then the first of the ids that carry events, which is kept, then the others: whoever holds
-/// the first still will have the others taken from it (see `Turns`).
+/// the first still will have the others taken from it (see `Turns`). `topic` is one that exists.
 ///
 /// Errors: `KafkaUnreachable` where a coordinator does not answer until then, `KafkaTransaction` where another instance
 /// fences at the same time, `KafkaAuthorization` and `KafkaSetting` (transaction.timeout.ms over the broker's limit).
@@ -29,11 +29,13 @@ pub fn fence(
     client: &KafkaClient,
     prefix: &str,
     connector: &str,
+    topic: &str,
     transaction_timeout_ms: u32,
     until: Instant,
 ) -> Result<Fenced> {
     let control_id = control_id(prefix, connector);
-    let take = |id: String| take_over(client, &id, transaction_timeout_ms, until);
+    let topics = [topic.to_owned()];
+    let take = |id: String| take_over(client, &id, &topics, transaction_timeout_ms, until);
     let control = take(control_id.clone())?;
     faults::pass(Failpoint::ControlFenced);
     let data = |number: usize| -> Result<Producer> {
@@ -71,14 +73,19 @@ pub(super) fn data_id(control_id: &str, number: usize) -> String {
     format!("{control_id}.{number}")
 }
 
-/// A producer with this transactional id, whoever had it. Errors: as `fence`.
+/// A producer with this transactional id, whoever had it, that knows who leads the partitions of `topics`, which exist.
+/// Errors: as `fence`.
 pub(super) fn take_over(
     client: &KafkaClient,
     id: &str,
+    topics: &[String],
     transaction_timeout_ms: u32,
     until: Instant,
 ) -> Result<Producer> {
     let mut producer = Producer::transactional(client, id, transaction_timeout_ms)?;
+    // Before, since librdkafka puts off its search for the coordinator by 500 ms while it is connected to no broker.
+    // What fails here fails below, where the cause is known.
+    drop(producer.look_up(topics, until));
     match producer.init(until)? {
         Progress::Done => Ok(producer),
         Progress::Pending => Err(producer.pending_error(&format!("take over transactional id {id}"))),

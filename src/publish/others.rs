@@ -115,9 +115,8 @@ impl Others {
         let topics = self.topics.clone();
         let take = move || {
             let others = (1..PRODUCERS).map(|number| {
-                let producer = take_over(&client, &data_id(&control_id, number), timeout, until)?;
+                let producer = take_over(&client, &data_id(&control_id, number), &topics, timeout, until)?;
                 faults::pass(Failpoint::OtherTaken);
-                producer.look_up(&topics, until)?;
                 Ok(producer)
             });
             // The session may have ended.

@@ -101,7 +101,7 @@ impl Producer {
     }
 
     /// Learns who leads the topics' partitions. A record for one whose leader is not known waits some 100 ms.
-    pub fn look_up(&self, topics: &[String], until: Instant) -> Result<()> {
+    pub(super) fn look_up(&self, topics: &[String], until: Instant) -> Result<()> {
         for topic in topics {
             self.inner.client().fetch_metadata(Some(topic), left(until))?;
         }

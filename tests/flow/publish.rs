@@ -61,7 +61,7 @@ impl Place {
     }
 
     fn fence(&self) -> Result<Fenced, walwright::error::Error> {
-        fence(&self.client, "walwright", &self.connector, TRANSACTION_TIMEOUT_MS, soon())
+        fence(&self.client, "walwright", &self.connector, self.store.topic(), TRANSACTION_TIMEOUT_MS, soon())
     }
 
     /// The values that a read_committed reader sees, with everything before it ended.
@@ -365,7 +365,7 @@ fn topics_are_checked_and_created_where_asked() -> Outcome {
     let limits = admin.limits()?;
     assert_eq!(limits.transaction_max_timeout_ms, Some(900_000));
     assert_eq!(topics::check_limits(limits, 900_001).unwrap_err().kind(), Kind::KafkaSetting);
-    let error = fence(&client, "walwright", "topics", 900_001, soon()).err().ok_or("fenced")?;
+    let error = fence(&client, "walwright", "topics", "topics.orders", 900_001, soon()).err().ok_or("fenced")?;
     assert_eq!(error.kind(), Kind::KafkaSetting, "{error}");
     Ok(())
 }
@@ -389,7 +389,8 @@ fn nobody_at_the_address_says_why() -> Outcome {
     let address = sandbox.port()?;
     let client = KafkaClient::new(&address.to_string());
     let start = Instant::now();
-    let error = fence(&client, "walwright", "nobody", TRANSACTION_TIMEOUT_MS, within(1_500)).err().ok_or("fenced")?;
+    let fenced = fence(&client, "walwright", "nobody", "nowhere", TRANSACTION_TIMEOUT_MS, within(1_500));
+    let error = fenced.err().ok_or("fenced")?;
     assert_eq!(error.kind(), Kind::KafkaUnreachable, "{error}");
     assert!(error.detail().contains("Connection refused"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());

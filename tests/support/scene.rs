@@ -492,9 +492,9 @@ impl Scene {
 
     /// Writes records of the checkpoint topic, which must exist, as a daemon does; None removes.
     pub(crate) fn write_state(&self, records: &[(&str, Option<&[u8]>)]) -> Result<()> {
-        let (client, end) = (KafkaClient::new(&self.brokers), Instant::now() + WITHIN);
-        let written = fence(&client, "walwright", &self.name, 60_000, end)
-            .and_then(|mut fenced| fenced.control.commit_records(self.store().topic(), records, end));
+        let (client, store, end) = (KafkaClient::new(&self.brokers), self.store(), Instant::now() + WITHIN);
+        let written = fence(&client, "walwright", &self.name, store.topic(), 60_000, end)
+            .and_then(|mut fenced| fenced.control.commit_records(store.topic(), records, end));
         written.map_err(|error| error.chain().into())
     }
 }

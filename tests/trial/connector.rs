@@ -314,7 +314,8 @@ impl<'a> Trial<'a> {
     /// Aborts what a daemon that is no more has left open, so that readers need not wait for it.
     pub(super) fn fence(&self) -> Result<()> {
         let client = KafkaClient::new(&self.stack.kafka.bootstrap());
-        let fenced = fence(&client, "walwright", &self.name, 60_000, Instant::now() + PATIENCE);
+        let topic = format!("{0}.walwright.checkpoint.{0}", self.name);
+        let fenced = fence(&client, "walwright", &self.name, &topic, 60_000, Instant::now() + PATIENCE);
         fenced.map(drop).map_err(|error| error.chain().into())
     }
 
