@@ -107,10 +107,11 @@ impl Connector {
 
     /// One attempt: start, then stream until the stop or a failure.
     pub(super) fn attempt(&mut self, stop: &Stop) -> Result<End> {
-        let Some(session) = start::start(self, stop)? else { return Ok(End::Stopped) };
+        let Some((session, closing)) = start::start(self, stop)? else { return Ok(End::Stopped) };
         self.health.enter(Phase::Streaming);
         tracing::info!(connector = self.name(), "streaming");
         let ended = session::run(session, stop);
+        let ended = closing.join().and(ended);
         let is_too_much = |error: &Error| error.kind() == Kind::TransactionTooLong && error.place().table.is_some();
         self.chunk_divisor =
             if ended.as_ref().is_err_and(is_too_much) { self.chunk_divisor.saturating_mul(4) } else { 1 };

@@ -22,7 +22,7 @@ use super::replay::{AllBounds, Recognition};
 use super::session::{Session, UNITS};
 use super::snapshot::{Gate, GateSettings, WorkerSettings};
 use super::source::Source;
-use super::task::Stop;
+use super::task::{Stop, Task};
 use super::{contracts, settings, topics};
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::record::{Checkpoint, Delivery, State};
@@ -47,6 +47,8 @@ pub(super) struct Kafka {
     client: KafkaClient,
     pub(super) admin: Admin,
     pub(super) store: Store,
+    /// The control id's, once the start is done with it.
+    control: Option<Producer>,
 }
 
 /// One attempt of a connector, as the steps of a start see the world.
@@ -63,12 +65,19 @@ pub(super) struct Streaming {
     settings: SourceSettings,
 }
 
-/// Starts one session; None: the stop came first.
-pub(super) fn start(connector: &mut Connector, stop: &Stop) -> Result<Option<Session>> {
+/// Starts one session; None: the stop came first. With it comes what is still closing the clients that the start has used.
+pub(super) fn start(connector: &mut Connector, stop: &Stop) -> Result<Option<(Session, Task<()>)>> {
     let mut attempt = Attempt::new(connector, stop)?;
     attempt.kafka.store.ensure_topic(&attempt.kafka.admin)?;
-    let started = recovery::start(&mut attempt)?;
-    started.map(|started| attempt.session(started)).transpose()
+    let Some(started) = recovery::start(&mut attempt)? else { return Ok(None) };
+    let session = attempt.session(started)?;
+    // Closing lasts some 200 ms, for which the stream need not wait.
+    let Attempt { kafka, .. } = attempt;
+    let closing = Task::spawn("close", move || {
+        drop(kafka);
+        Ok(())
+    })?;
+    Ok(Some((session, closing)))
 }
 
 /// Microseconds since 1970.
@@ -91,7 +100,7 @@ impl Kafka {
         // Ahead of the user's options, which win.
         client.options.splice(0..0, batch_bytes.map(|bytes| ("batch.size".to_owned(), bytes.to_string())));
         let store = Store::new(&client, &settings.topic_prefix, connector.name());
-        Ok(Kafka { client, admin, store })
+        Ok(Kafka { client, admin, store, control: None })
     }
 }
 
@@ -226,6 +235,7 @@ impl<'a> Attempt<'a> {
         let connector = &*self.connector;
         let (plan, metrics, handle) = (&connector.plan, connector.metrics(), &connector.handle);
         metrics.checkpoint(checkpoint.next_lsn);
+        self.kafka.control = Some(fenced.control);
         let producer = match checkpoint.delivery {
             Delivery::ExactlyOnce => fenced.data,
             Delivery::AtLeastOnce => Producer::idempotent(&self.kafka.client, replay.ends_by(plan))?,

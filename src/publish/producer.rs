@@ -100,10 +100,14 @@ impl Producer {
         self.progress("take over", result)
     }
 
-    /// Learns who leads the topics' partitions. A record for one whose leader is not known waits some 100 ms.
+    /// Learns who leads the topics' partitions. A record for one whose leader is not known waits some 100 ms. The answer is
+    /// that of a broker of the cluster: a client gives up the address that it began with once that has named the brokers, and
+    /// is connected to none for a moment.
     pub(super) fn look_up(&self, topics: &[String], until: Instant) -> Result<()> {
         for topic in topics {
-            self.inner.client().fetch_metadata(Some(topic), left(until))?;
+            while self.inner.client().fetch_metadata(Some(topic), left(until))?.orig_broker_id() < 0
+                && Instant::now() < until
+            {}
         }
         Ok(())
     }
