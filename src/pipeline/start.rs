@@ -47,8 +47,6 @@ pub(super) struct Kafka {
     client: KafkaClient,
     pub(super) admin: Admin,
     pub(super) store: Store,
-    /// The control id's, once the start is done with it.
-    control: Option<Producer>,
 }
 
 /// One attempt of a connector, as the steps of a start see the world.
@@ -70,11 +68,11 @@ pub(super) fn start(connector: &mut Connector, stop: &Stop) -> Result<Option<(Se
     let mut attempt = Attempt::new(connector, stop)?;
     attempt.kafka.store.ensure_topic(&attempt.kafka.admin)?;
     let Some(started) = recovery::start(&mut attempt)? else { return Ok(None) };
-    let session = attempt.session(started)?;
+    let (session, control) = attempt.session(started)?;
     // Closing lasts some 200 ms, for which the stream need not wait.
     let Attempt { kafka, .. } = attempt;
     let closing = Task::spawn("close", move || {
-        drop(kafka);
+        drop((control, kafka));
         Ok(())
     })?;
     Ok(Some((session, closing)))
@@ -100,7 +98,7 @@ impl Kafka {
         // Ahead of the user's options, which win.
         client.options.splice(0..0, batch_bytes.map(|bytes| ("batch.size".to_owned(), bytes.to_string())));
         let store = Store::new(&client, &settings.topic_prefix, connector.name());
-        Ok(Kafka { client, admin, store, control: None })
+        Ok(Kafka { client, admin, store })
     }
 }
 
@@ -229,13 +227,13 @@ impl<'a> Attempt<'a> {
         Ok(Attempt { connector, kafka, stop })
     }
 
-    fn session(&mut self, started: Started<Self>) -> Result<Session> {
+    /// The session, and the producer of the control id, which has done its part.
+    fn session(&mut self, started: Started<Self>) -> Result<(Session, Producer)> {
         let Started { checkpoint, fenced, stream: Streaming { stream, sql, settings }, replay, progress } = started;
         let ids = contracts::ids(self.connector)?;
         let connector = &*self.connector;
         let (plan, metrics, handle) = (&connector.plan, connector.metrics(), &connector.handle);
         metrics.checkpoint(checkpoint.next_lsn);
-        self.kafka.control = Some(fenced.control);
         let producer = match checkpoint.delivery {
             Delivery::ExactlyOnce => fenced.data,
             Delivery::AtLeastOnce => Producer::idempotent(&self.kafka.client, replay.ends_by(plan))?,
@@ -264,7 +262,7 @@ impl<'a> Attempt<'a> {
         let (gate, workers) = readers(connector, &checkpoint, progress, &sql, &settings)?;
         let mut assembler = Assembler::new(plan, checkpoint.epoch, ledger, relations, emitter, LARGE_BYTES);
         assembler.set_gate(gate);
-        Ok(Session {
+        let session = Session {
             units,
             room: room_made,
             lane: KafkaLane {
@@ -295,7 +293,8 @@ impl<'a> Attempt<'a> {
             inflight,
             silenced: connector.silenced.clone(),
             commands: connector.commands.clone(),
-        })
+        };
+        Ok((session, fenced.control))
     }
 }
 

@@ -376,4 +376,14 @@ mod tests {
             assert_eq!(told, expected.replace("PORT", &port.to_string()));
         });
     }
+
+    #[test]
+    fn over_loopback_the_receive_buffer_is_small() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let wire = Wire::connect("127.0.0.1", port, None, Duration::from_millis(500)).unwrap();
+        let bytes = rustix::net::sockopt::socket_recv_buffer_size(&wire.socket).unwrap();
+        // socket(7): the kernel doubles what is asked for.
+        assert_eq!((wire.is_loopback(), bytes), (true, 2 * LOOPBACK_RECEIVE_BYTES));
+    }
 }

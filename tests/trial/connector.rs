@@ -95,7 +95,7 @@ impl<'a> Trial<'a> {
             postgres: stack.postgres.socket_connection(name),
             slot: name.to_owned(),
             brokers: stack.kafka.bootstrap(),
-            checkpoint_topic: format!("{name}.walwright.checkpoint.{name}"),
+            checkpoint_topic: checkpoint_topic(name),
             settle: SETTLE,
         };
         let (checkpoints, watch) = (Checkpoints::new(&watched)?, SlotWatch::start(watched)?);
@@ -222,7 +222,7 @@ impl<'a> Trial<'a> {
     /// Who has taken the connector over, in order: instances by the number of their first record, a repetition once.
     pub(super) fn owners(&self) -> Result<Vec<usize>> {
         let (mut known, mut owners): (Vec<Vec<u8>>, Vec<usize>) = (Vec::new(), Vec::new());
-        read_stable(&self.stack.kafka, &[format!("{0}.walwright.checkpoint.{0}", self.name)], |record| {
+        read_stable(&self.stack.kafka, &[checkpoint_topic(&self.name)], |record| {
             if record.key() == Some(b"takeover") {
                 let instance = record.payload().unwrap_or_default().to_vec();
                 let number = known.iter().position(|known| *known == instance).unwrap_or_else(|| {
@@ -314,7 +314,7 @@ impl<'a> Trial<'a> {
     /// Aborts what a daemon that is no more has left open, so that readers need not wait for it.
     pub(super) fn fence(&self) -> Result<()> {
         let client = KafkaClient::new(&self.stack.kafka.bootstrap());
-        let topic = format!("{0}.walwright.checkpoint.{0}", self.name);
+        let topic = checkpoint_topic(&self.name);
         let fenced = fence(&client, "walwright", &self.name, &topic, 60_000, Instant::now() + PATIENCE);
         fenced.map(drop).map_err(|error| error.chain().into())
     }
@@ -366,6 +366,10 @@ fn state_of(daemon: &mut Daemon, connector: &str) -> Result<String> {
 pub(super) fn halt_of(daemon: &Daemon, connector: &str) -> Option<String> {
     let report = daemon.report(connector)?;
     (report["state"] == "halted").then(|| report["kind"].as_str().unwrap_or_default().to_owned())
+}
+
+fn checkpoint_topic(name: &str) -> String {
+    format!("{name}.walwright.checkpoint.{name}")
 }
 
 fn witness(name: &str) -> String {
