@@ -114,7 +114,7 @@ pub(crate) fn due(only: &[String], peers: &[String], is_done: impl Fn(&str) -> b
 fn oms(bench: &mut Bench<'_>, per_transaction: u64, runners: &[Runner]) -> Result<()> {
     let (name, changes) = (bench.call.clone(), bench.sizes.changes);
     // Ten seconds of work and more for whoever is fastest, so that a start is no large part of it.
-    let changes = if per_transaction == 1 { changes } else { changes * 3 };
+    let changes = if per_transaction == 1 { changes * 2 } else { changes * 3 };
     let backlog = Backlog::oms(bench.site, &name, changes, Shape::Transactions(per_transaction))?;
     let rounds = bench.sizes.rounds;
     race(bench, &[backlog], runners, rounds)
