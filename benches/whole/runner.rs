@@ -16,8 +16,10 @@ use crate::{Bench, copy_slot, debezium, drop_slot, per_second, stop};
 
 pub(crate) const READY: Duration = Duration::from_secs(120);
 const DRAIN: Duration = Duration::from_secs(900);
-/// Seldom enough to cost nothing, often enough for runs of seconds.
+/// Often enough for runs of seconds.
 const LOOK: Duration = Duration::from_millis(100);
+/// Each look at the daemon is work of the daemon's, so while much is left there are few.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Runner {
@@ -165,15 +167,20 @@ pub(crate) fn launch(bench: &Bench<'_>, configuration: &Configuration, runner: R
 
 /// Waits until so many changes are published: counted once they are committed on Kafka.
 pub(crate) fn wait_published(daemon: &Daemon, changes: u64) -> Result<()> {
-    let end = Instant::now() + DRAIN;
-    while published(daemon)? < changes {
-        if daemon.ends_within(LOOK)? || Instant::now() > end {
+    let begun = Instant::now();
+    loop {
+        let done = published(daemon)?;
+        if done >= changes {
+            return Ok(());
+        }
+        let left = begun.elapsed().as_secs_f64() * (changes - done) as f64 / done.max(1) as f64;
+        let look = Duration::from_secs_f64((left / 2.0).clamp(LOOK.as_secs_f64(), LOOK_MAX.as_secs_f64()));
+        if daemon.ends_within(look)? || begun.elapsed() > DRAIN {
             let log = daemon.log()?;
             let last: Vec<&str> = log.lines().rev().take(5).collect();
             return Err(format!("walwright has not come to the end of the backlog; it says: {last:#?}").into());
         }
     }
-    Ok(())
 }
 
 /// The changes that all its connectors have published.
