@@ -44,14 +44,11 @@ impl<'a> CopyRows<'a> {
             return Err(self.reader.fault(format_args!("a row of {count} columns where {expected} were asked for")));
         }
         self.slots.clear();
+        let mut reader = self.reader;
         for kind in self.columns {
-            self.slots.push(read_slot(&mut self.reader, *kind)?);
+            self.slots.push(reader.slot_or_null(*kind)?);
         }
+        self.reader = reader;
         Ok(Some(Row::new(self.reader.body(), &self.slots)))
     }
-}
-
-fn read_slot(reader: &mut Reader<'_>, kind: SlotKind) -> Result<Slot> {
-    let Some(value) = reader.counted_or_null()? else { return Ok(Slot { kind: SlotKind::Null, start: 0, len: 0 }) };
-    reader.slot(kind, value)
 }

@@ -7,6 +7,7 @@ use crate::model::{Lsn, PG_EPOCH_UNIX_MICROS, Slot, SlotKind};
 const TIME_MIN: i64 = -211_813_488_000_000_000;
 
 /// Reads one message from front to back.
+#[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     body: &'a [u8],
     rest: &'a [u8],
@@ -107,21 +108,27 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
-    /// The same, with -1 for a NULL.
-    pub(super) fn counted_or_null(&mut self) -> Result<Option<&'a [u8]>> {
+    /// A value of this kind, with its length before it, passed over.
+    #[inline]
+    pub(super) fn slot(&mut self, kind: SlotKind) -> Result<Slot> {
+        let length = self.i32()?;
+        self.slot_of(kind, length)
+    }
+
+    /// The same, with the length -1 for a NULL.
+    #[inline]
+    pub(super) fn slot_or_null(&mut self, kind: SlotKind) -> Result<Slot> {
         match self.i32()? {
-            -1 => Ok(None),
-            length => self.take(length).map(Some),
+            -1 => Ok(Slot { kind: SlotKind::Null, start: 0, len: 0 }),
+            length => self.slot_of(kind, length),
         }
     }
 
-    /// Where `value`, which was read last, lies in the message.
     #[inline]
-    pub(super) fn slot(&self, kind: SlotKind, value: &[u8]) -> Result<Slot> {
-        let start = self.offset().saturating_sub(value.len());
-        let place = u32::try_from(value.len()).ok().zip(u32::try_from(start).ok());
-        let Some((len, start)) = place else { return Err(self.fault("more than 4 GiB")) };
-        Ok(Slot { kind, start, len })
+    fn slot_of(&mut self, kind: SlotKind, length: i32) -> Result<Slot> {
+        let Ok(start) = u32::try_from(self.offset()) else { return Err(self.fault("more than 4 GiB")) };
+        self.take(length)?;
+        Ok(Slot { kind, start, len: length.cast_unsigned() })
     }
 
     #[inline]

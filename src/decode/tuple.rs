@@ -13,9 +13,12 @@ pub(super) fn read_row(reader: &mut Reader<'_>, relation: &Relation, slots: &mut
         let fault = reader.fault(format_args!("a row of {count} columns for a table of {expected}"));
         return Err(fault.at(At::table(relation.name.clone())));
     }
+    // By value, so that it stays out of memory from column to column.
+    let mut columns = *reader;
     for _ in 0..count {
-        slots.push(read_slot(reader)?);
+        slots.push(read_slot(&mut columns)?);
     }
+    *reader = columns;
     Ok(())
 }
 
@@ -33,12 +36,11 @@ pub(super) fn read_key(reader: &mut Reader<'_>, relation: &Relation, slots: &mut
 #[inline]
 fn read_slot(reader: &mut Reader<'_>) -> Result<Slot> {
     let kind = match reader.u8()? {
+        b'b' => SlotKind::Binary,
         b'n' => return Ok(Slot { kind: SlotKind::Null, start: 0, len: 0 }),
         b'u' => return Ok(Slot { kind: SlotKind::Unchanged, start: 0, len: 0 }),
         b't' => SlotKind::Text,
-        b'b' => SlotKind::Binary,
         _ => return Err(reader.fault("a column of unknown kind")),
     };
-    let value = reader.counted()?;
-    reader.slot(kind, value)
+    reader.slot(kind)
 }

@@ -9,12 +9,31 @@ pub(super) fn wire_header(id: u32) -> [u8; 5] {
 /// An int or a long: zigzag, then base 128 with the low groups first.
 #[inline]
 pub(super) fn long(value: i64, out: &mut Vec<u8>) {
-    let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
-    while rest >= 0x80 {
-        out.push((rest & 0x7F) as u8 | 0x80);
-        rest >>= 7;
+    let zigzag = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    if zigzag < 0x80 {
+        out.push(zigzag as u8);
+    } else if zigzag < 1 << 56 {
+        let length = (70 - zigzag.leading_zeros()) / 7;
+        let more = 0x0080_8080_8080_8080 & ((1 << (8 * (length - 1))) - 1);
+        // All eight, since a copy of a known length costs less than one of the length that is needed.
+        out.extend_from_slice(&(groups(zigzag) | more).to_le_bytes());
+        out.truncate(out.len() - 8 + length as usize);
+    } else {
+        let mut rest = zigzag;
+        while rest >= 0x80 {
+            out.push((rest & 0x7F) as u8 | 0x80);
+            rest >>= 7;
+        }
+        out.push(rest as u8);
     }
-    out.push(rest as u8);
+}
+
+/// The groups of seven bits of a number below 2^56, each in a byte of its own.
+#[inline]
+fn groups(number: u64) -> u64 {
+    let halves = (number & 0x0FFF_FFFF) | ((number & 0x00FF_FFFF_F000_0000) << 4);
+    let quarters = (halves & 0x0000_3FFF_0000_3FFF) | ((halves & 0x0FFF_C000_0FFF_C000) << 2);
+    (quarters & 0x007F_007F_007F_007F) | ((quarters & 0x3F80_3F80_3F80_3F80) << 1)
 }
 
 /// A length or count, which Avro writes as a long.
@@ -78,6 +97,27 @@ mod tests {
             (i64::MIN, vec![0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01]),
         ] {
             assert_eq!(written(|out| long(value, out)), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn longs_of_every_length_are_groups_of_seven_bits() {
+        let by_the_book = |value: i64| {
+            let (mut rest, mut out) = (((value << 1) ^ (value >> 63)).cast_unsigned(), Vec::new());
+            while rest >= 0x80 {
+                out.push((rest & 0x7F) as u8 | 0x80);
+                rest >>= 7;
+            }
+            out.push(rest as u8);
+            out
+        };
+        for bits in 0..64 {
+            for value in
+                [1_i64 << bits, (1_i64 << bits).wrapping_sub(1), (1 << bits) | (0x5A5A_A5A5_3C3C_C3C3 >> (63 - bits))]
+            {
+                assert_eq!(written(|out| long(value, out)), by_the_book(value), "{value}");
+                assert_eq!(written(|out| long(!value, out)), by_the_book(!value), "{}", !value);
+            }
         }
     }
 

@@ -76,11 +76,13 @@ impl MetaStep {
     }
 }
 
+#[inline]
 fn text(value: &[u8], branch: Branch, out: &mut Vec<u8>) {
     branch.value(out);
     avro::bytes(value, out);
 }
 
+#[inline]
 fn number(value: Option<i64>, branch: Branch, out: &mut Vec<u8>) -> Result<(), Reason> {
     let Some(value) = value else { return branch.null(out) };
     branch.value(out);
@@ -88,6 +90,7 @@ fn number(value: Option<i64>, branch: Branch, out: &mut Vec<u8>) -> Result<(), R
     Ok(())
 }
 
+#[inline]
 fn header(step: Option<&TextStep>, change: &Change<'_>, branch: Branch, out: &mut Vec<u8>) -> Result<(), Reason> {
     match step {
         Some(step) => step.write_string(change, branch, out),

@@ -30,6 +30,10 @@ pub(super) fn array<const N: usize>(binary: &[u8]) -> Result<[u8; N], Reason> {
 /// Text as it is. A database in SQL_ASCII sends whatever bytes it holds, and an Avro string is UTF-8.
 #[inline]
 pub(super) fn utf8(bytes: &[u8]) -> Result<&[u8], Reason> {
+    // Most text is, and this looks at many bytes at once where the general check of so short a text does not.
+    if bytes.is_ascii() {
+        return Ok(bytes);
+    }
     match std::str::from_utf8(bytes) {
         Ok(_) => Ok(bytes),
         Err(_) => Err(Reason::OutOfRange("is not valid UTF-8")),

@@ -5,7 +5,7 @@ use super::calendar::{DAY_MICROS, Day, padded, write_clock};
 use super::numeric;
 use super::reason::Reason;
 use super::scalar::{Width, array, utf8};
-use crate::model::ColumnType;
+use crate::model::{ColumnType, hex_lower};
 
 /// How a column's binary form becomes text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,16 +90,15 @@ pub(super) fn integer(value: i64, out: &mut Vec<u8>) {
 /// A UUID's 36 characters.
 #[inline]
 pub(super) fn uuid(bytes: [u8; 16], out: &mut Vec<u8>) {
+    let number = u128::from_be_bytes(bytes);
+    let [a, b, c, d] = [96, 64, 32, 0].map(|bits| hex_lower((number >> bits) as u32));
     let mut text = [b'-'; 36];
-    let mut at = text.iter_mut();
-    for (i, byte) in bytes.into_iter().enumerate() {
-        if matches!(i, 4 | 6 | 8 | 10) {
-            at.next();
-        }
-        for (place, digit) in at.by_ref().take(2).zip(hex_digits(byte)) {
-            *place = digit;
-        }
-    }
+    text[..8].copy_from_slice(&a);
+    text[9..13].copy_from_slice(&b[..4]);
+    text[14..18].copy_from_slice(&b[4..]);
+    text[19..23].copy_from_slice(&c[..4]);
+    text[24..28].copy_from_slice(&c[4..]);
+    text[28..].copy_from_slice(&d);
     out.extend_from_slice(&text);
 }
 

@@ -1,6 +1,6 @@
 //! Ids and sequences: texts that spell a record's parts, so that the same input always has the same id.
 
-use crate::model::{Lsn, Position, TableName};
+use crate::model::{Lsn, Position, TableName, hex_upper};
 
 /// What the ids of one rule's records on one table version have in common; only LSN and count are written per record.
 ///
@@ -37,9 +37,9 @@ impl Identity {
     /// that commits at `lsn`.
     pub fn write(&self, lsn: Lsn, k: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.head);
-        write_hex(lsn.0 >> 32, out);
+        write_hex((lsn.0 >> 32) as u32, out);
         out.push(b'/');
-        write_hex(lsn.0 & 0xFFFF_FFFF, out);
+        write_hex(lsn.0 as u32, out);
         out.extend_from_slice(&self.table);
         write_decimal(k, out);
         out.extend_from_slice(&self.rule);
@@ -134,26 +134,26 @@ fn encode(part: &[u8], reserved: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The last `DIGITS` hex digits.
+/// The last `DIGITS` hex digits, 16 at most.
+#[inline]
 fn hex<const DIGITS: usize>(value: u64) -> [u8; DIGITS] {
-    let mut digits = [b'0'; DIGITS];
-    let mut rest = value;
-    for digit in digits.iter_mut().rev() {
-        let nibble = (rest & 0xF) as u8;
-        *digit = nibble + if nibble < 10 { b'0' } else { b'A' - 10 };
-        rest >>= 4;
-    }
-    digits
+    let mut digits = [b'0'; 16];
+    digits[..8].copy_from_slice(&hex_upper((value >> 32) as u32));
+    digits[8..].copy_from_slice(&hex_upper(value as u32));
+    digits.last_chunk().copied().unwrap_or([b'0'; DIGITS])
 }
 
 /// Hex without leading zeros, as Postgres writes each half of an LSN.
-fn write_hex(half: u64, out: &mut Vec<u8>) {
-    let digits = hex::<8>(half);
-    let zeros = digits.iter().take(7).take_while(|digit| **digit == b'0').count();
-    out.extend_from_slice(digits.get(zeros..).unwrap_or_default());
+fn write_hex(half: u32, out: &mut Vec<u8>) {
+    let zeros = (half | 1).leading_zeros() as usize / 4;
+    out.extend_from_slice(hex_upper(half).get(zeros..).unwrap_or_default());
 }
 
 fn write_decimal(value: u64, out: &mut Vec<u8>) {
+    if value < 10 {
+        out.push(b'0' + value as u8);
+        return;
+    }
     let start = out.len();
     let mut rest = value;
     loop {

@@ -2,6 +2,7 @@
 
 mod change;
 mod column;
+mod hex;
 mod leaf;
 mod lsn;
 mod record;
@@ -12,6 +13,7 @@ mod security;
 
 pub use change::{Change, Operation, OperationSet};
 pub use column::{ColumnType, PG_EPOCH_UNIX_MICROS};
+pub use hex::{hex_lower, hex_upper};
 pub use leaf::Leaf;
 pub use lsn::{Lsn, Position};
 pub use record::{Batch, Header, Record};

@@ -44,6 +44,7 @@ impl Batch {
     }
 
     /// An empty one with room for as much as this one holds: the next is mostly of its size, and growing copies.
+    #[must_use]
     pub fn room_for_another(&self) -> Batch {
         Batch {
             bytes: Vec::with_capacity(self.bytes.len()),
@@ -80,15 +81,13 @@ impl Batch {
         self.records = order.into_iter().map(|index| self.records[index].clone()).collect();
     }
 
-    /// Takes the records from index `first` on out of this batch into a new one.
-    pub fn split_off(&mut self, first: usize) -> Batch {
-        let Some(start) = self.records.get(first) else { return Batch::default() };
+    /// Moves the records from index `first` on out of this batch into `tail`, which is empty.
+    pub fn split_off(&mut self, first: usize, mut tail: Batch) -> Batch {
+        let Some(start) = self.records.get(first) else { return tail };
         let (bytes_at, headers_at) = (start.key.start, start.headers.start);
-        let mut tail = Batch {
-            bytes: self.bytes.split_off(bytes_at),
-            headers: self.headers.split_off(headers_at),
-            records: self.records.split_off(first),
-        };
+        tail.bytes.extend(self.bytes.drain(bytes_at..));
+        tail.headers.extend(self.headers.drain(headers_at..));
+        tail.records.extend(self.records.drain(first..));
         let back = |range: &Range<usize>, by: usize| range.start - by..range.end - by;
         for header in &mut tail.headers {
             header.value = back(&header.value, bytes_at);
@@ -131,7 +130,7 @@ mod tests {
         let key = |record: &Record| String::from_utf8_lossy(&batch.bytes[record.key.clone()]).into_owned();
         assert_eq!(batch.records.iter().map(key).collect::<String>(), "51327046");
         assert_eq!((&batch.bytes, &batch.headers), (&before.bytes, &before.headers));
-        let mut one = before.split_off(7);
+        let mut one = before.split_off(7, Batch::default());
         one.group_by_partition();
         assert_eq!(one.records.len(), 1);
     }
@@ -158,7 +157,7 @@ mod tests {
         let mut expected = Batch::default();
         push(&mut expected, "k2", "id2", None);
         push(&mut expected, "k3", "id3", Some("v3"));
-        let tail = batch.split_off(1);
+        let tail = batch.split_off(1, Batch::default());
         assert_eq!((tail.bytes, tail.headers, tail.records), (expected.bytes, expected.headers, expected.records));
         let mut head = Batch::default();
         push(&mut head, "k1", "id1", Some("v1"));

@@ -14,6 +14,7 @@ use gated::Gating;
 use super::emit::{Emitter, Origin, Place};
 use super::relations::Relations;
 use super::snapshot::Halves;
+use super::spares::Spares;
 use super::unit::{Ended, FilterRule, Tally, Unit, UnitKind};
 use crate::checkpoint::ledger::{Admission, Ledger};
 use crate::connector::Plan;
@@ -38,6 +39,7 @@ pub(super) struct Assembler {
     /// Encoded bytes from which on a transaction leaves in pieces.
     large_bytes: usize,
     batch: Batch,
+    spares: Spares,
     /// Of the whole transactions in `batch`.
     done: Tally,
     /// There are any.
@@ -123,6 +125,7 @@ impl Assembler {
             epoch,
             large_bytes,
             batch: Batch::default(),
+            spares: Spares::default(),
             done: Tally::new(width),
             has_whole: false,
             has_moved: false,
@@ -162,6 +165,11 @@ impl Assembler {
     /// Whether the source is sending what was committed long ago: whole transactions may wait for others.
     pub(super) fn is_behind(&self) -> bool {
         self.behind
+    }
+
+    /// Where batches that have left are to be given back to.
+    pub(super) fn spares(&self) -> Spares {
+        self.spares.clone()
     }
 
     /// Encoded bytes that have not left.
@@ -279,11 +287,10 @@ impl Assembler {
         // No keepalive needs a unit of its own for what this one says.
         self.has_moved = false;
         let next_lsn = self.next_lsn;
-        let rest = if self.transaction.open && !self.transaction.large {
-            self.batch.split_off(self.transaction.first_record)
-        } else {
-            self.batch.room_for_another()
-        };
+        let mut rest = self.empty_batch();
+        if self.transaction.open && !self.transaction.large {
+            rest = self.batch.split_off(self.transaction.first_record, rest);
+        }
         self.transaction.first_record = 0;
         self.transaction.first_byte = 0;
         let mut batch = std::mem::replace(&mut self.batch, rest);
@@ -371,6 +378,10 @@ impl Assembler {
         }
     }
 
+    fn empty_batch(&self) -> Batch {
+        self.spares.take().unwrap_or_else(|| self.batch.room_for_another())
+    }
+
     /// Sends a piece of a transaction that has grown past `large_bytes`.
     fn cut(&mut self, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
         if self.batch.bytes.len() - self.transaction.first_byte < self.large_bytes {
@@ -390,7 +401,8 @@ impl Assembler {
         (transaction.first_record, transaction.first_byte) = (0, 0);
         let kind = UnitKind::Piece { commit_lsn: transaction.commit_lsn, changes: transaction.changes, end };
         let oldest_us = Some(transaction.commit_us);
-        let unit = Unit::new(kind, std::mem::take(&mut self.batch), tally, oldest_us);
+        let empty = self.empty_batch();
+        let unit = Unit::new(kind, std::mem::replace(&mut self.batch, empty), tally, oldest_us);
         self.leave(unit, sink)
     }
 }

@@ -211,6 +211,7 @@ impl<L: Lane> Committer<L> {
     }
 
     fn take(&mut self, unit: Unit) -> Result<()> {
+        let many_follow = unit.behind || unit.read_of.is_some();
         match unit.kind {
             UnitKind::Chunk { anew, .. } => {
                 self.group.is_mixed |= self.group.anew.is_some_and(|before| before != anew);
@@ -244,6 +245,9 @@ impl<L: Lane> Committer<L> {
         self.group.tally.add(&unit.tally);
         self.group.units_with_records += usize::from(unit.oldest_us.is_some());
         self.send(&unit.batch)?;
+        if many_follow {
+            self.lane.recycle(unit.batch);
+        }
         if mutated(Mutation::AckOnSend)
             && let Some(next_lsn) = self.group.next_lsn
         {

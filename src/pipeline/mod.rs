@@ -37,6 +37,7 @@ mod settings;
 mod simulation;
 mod snapshot;
 mod source;
+mod spares;
 mod start;
 mod supervisor;
 mod task;

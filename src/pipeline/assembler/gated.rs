@@ -33,7 +33,7 @@ pub(super) struct Gating {
     /// Reads that were published at the position of the last one.
     reads: u64,
     at: Option<(crate::model::Lsn, u64)>,
-    /// For the records of the next chunk, as large as the last one's.
+    /// For the records of the next chunk, where no spare is left: as large as the last one's.
     room: Batch,
     /// When a chunk was published last.
     published: Option<Instant>,
@@ -194,7 +194,7 @@ impl Assembler {
         let table = read.rows.relation.name.clone();
         let position = self.read_position();
         self.compile(&read.rows.relation)?;
-        let mut batch = std::mem::take(&mut self.gating.room);
+        let mut batch = self.spares.take().unwrap_or_else(|| std::mem::take(&mut self.gating.room));
         let mut tally = Tally::new(self.done.events.len());
         let mut rows = CopyRows::new(&read.rows.bytes, &read.rows.slots)?;
         let (mut count, mut spelling, mut version) = (0, Vec::new(), Vec::new());
