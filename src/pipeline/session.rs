@@ -188,6 +188,8 @@ fn assemble(
             patience = patience.min(HELD.saturating_sub(since.elapsed()));
         }
         let frames = if paused.is_some() { &never() } else { &stream.frames };
+        // Only chunks wait for room.
+        let room = if assembler.is_gated() { room } else { &never() };
         select! {
             recv(asks) -> ask => {
                 if let Ok(ask) = ask {

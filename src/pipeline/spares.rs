@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::model::Batch;
 
 /// As many at most.
-const SPARES_MAX: usize = 8;
+const SPARES_MAX: usize = 4;
 /// What is larger goes back to the allocator: few batches are.
 const SPARE_BYTES_MAX: usize = 2 << 20;
 

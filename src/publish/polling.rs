@@ -1,7 +1,7 @@
 //! The thread that takes a producer's delivery reports, and what else its client has to say.
 //!
-//! A poll of the client lasts until its timeout whatever arrives, and spins through the last millisecond of it. So it is
-//! polled for long while records are in flight, and looked at now and then while none are.
+//! A poll of the client lasts until its timeout whatever arrives; it waits for whole milliseconds, and spins through what is
+//! left of the last one. So it is polled for long while records are in flight, and looked at now and then while none are.
 
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -13,8 +13,9 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use super::delivery::Deliveries;
 use crate::error::{Error, Kind, Result};
 
-/// One poll while records are in flight. Its end waits for what is left of it.
-const BUSY: Duration = Duration::from_millis(200);
+/// One poll while records are in flight. Its end waits for what is left of it. A little over whole milliseconds: where
+/// nothing arrives in it, they are waited for in one go and nothing is left to spin through.
+const BUSY: Duration = Duration::from_micros(200_050);
 /// How often an idle client is looked at: it may have errors and lines of log.
 const IDLE: Duration = Duration::from_millis(100);
 /// What it may have to say at each look. A poll takes one thing, and does not tell whether there was one.
