@@ -73,6 +73,8 @@ struct KeyColumn {
     slot: SlotKind,
     /// A type of which chunks ask for the binary form: its text is made here, at less cost.
     plain: Option<ColumnType>,
+    /// Among the published columns, where it comes in that form too.
+    published: Option<usize>,
     /// `COLLATE ..` where it has one, since a value that is no column has not.
     collate: String,
 }
@@ -154,10 +156,14 @@ impl ChunkTable {
             if place > 0 {
                 let collate = column::<Option<String>>(row, 5)?.unwrap_or_default();
                 let (kind, type_oid) = (column(row, 1)?, column(row, 4)?);
-                key.push((place, KeyColumn { name, kind, type_oid, slot, plain: plain(type_oid), collate }));
+                let (plain, published) = (plain(type_oid), None);
+                key.push((place, KeyColumn { name, kind, type_oid, slot, plain, published, collate }));
             }
         }
         key.sort_by_key(|(place, _)| *place);
+        for (_, key) in key.iter_mut().filter(|(_, key)| key.plain.is_some()) {
+            key.published = columns.iter().position(|column| column.name == key.name);
+        }
         Ok(ChunkTable {
             name: table.name.clone(),
             oid: table.oid,
@@ -185,11 +191,17 @@ impl ChunkTable {
         !self.key.is_empty()
     }
 
-    /// How each column of a chunk is written: the published ones, then the key's, as text or as `key_types` says, then xmin.
+    /// How each column of a chunk is written: the published ones, then those of the key that do not stand among them as
+    /// `key_types` says, then xmin.
     pub fn slots(&self) -> Vec<SlotKind> {
         let published = self.columns.iter().map(|column| column.slot);
-        let key = self.key.iter().map(|key| if key.plain.is_some() { SlotKind::Binary } else { SlotKind::Text });
+        let key = self.key_apart().map(|key| if key.plain.is_some() { SlotKind::Binary } else { SlotKind::Text });
         published.chain(key).chain([SlotKind::Binary]).collect()
+    }
+
+    /// The key's columns that do not stand among the published ones in that form.
+    fn key_apart(&self) -> impl Iterator<Item = &KeyColumn> {
+        self.key.iter().filter(|key| key.published.is_none())
     }
 
     /// The types of those of the key's columns that come in binary form; None: as text.
@@ -197,9 +209,10 @@ impl ChunkTable {
         self.key.iter().map(|key| key.plain.clone()).collect()
     }
 
-    /// The number of published columns, behind which the key begins.
-    pub fn key_begins(&self) -> usize {
-        self.columns.len()
+    /// Where each of the key's columns stands in a row of a chunk.
+    pub fn key_places(&self) -> Vec<usize> {
+        let mut apart = self.columns.len()..;
+        self.key.iter().filter_map(|key| key.published.or_else(|| apart.next())).collect()
     }
 
     /// The names of the key's columns, in its order.
@@ -252,20 +265,20 @@ impl ChunkTable {
         side(lower, ">=").into_iter().chain(side(upper, "<")).chain(part).collect()
     }
 
+    /// The text is made of the key that is found: beside OFFSET it would be made of each that is passed over.
     fn boundary(&self, lower: Option<&KeyText>, upper: Option<&KeyText>, rows: u64) -> String {
-        let texts: Vec<String> = self.key_texts().collect();
+        let (texts, key): (Vec<String>, String) = (self.key_texts().collect(), self.key_list());
         format!(
-            "SELECT ARRAY[{}] FROM {}{} ORDER BY {} OFFSET {rows} LIMIT 1",
+            "SELECT ARRAY[{}] FROM (SELECT {key} FROM {}{} ORDER BY {key} OFFSET {rows} LIMIT 1) AS found",
             texts.join(", "),
             self.from,
             where_all(&self.range(lower, upper)),
-            self.key_list()
         )
     }
 
     fn copy(&self, lower: Option<&KeyText>, upper: Option<&KeyText>, filter: Option<&str>) -> String {
         let columns = self.columns.iter().map(Column::expression);
-        let key = self.key.iter().map(|key| match key.plain {
+        let key = self.key_apart().map(|key| match key.plain {
             Some(_) => escape_identifier(&key.name),
             None => format!("{}::text", escape_identifier(&key.name)),
         });

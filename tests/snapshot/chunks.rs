@@ -96,7 +96,7 @@ impl Chunks {
 pub(super) fn key_text(table: &ChunkTable, row: Row<'_>) -> Result<KeyText> {
     let part = |(number, kind): (usize, Option<ColumnType>)| {
         let mut text = Vec::new();
-        match (row.get(table.key_begins() + number), kind) {
+        match (row.get(table.key_places()[number]), kind) {
             (Datum::Text(bytes), None) => text.extend_from_slice(bytes),
             (Datum::Binary(bytes), Some(kind)) => write_text(&kind, bytes, &mut text)?,
             (other, kind) => return Err(format!("{other:?} of {kind:?}").into()),

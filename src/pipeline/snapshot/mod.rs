@@ -77,8 +77,8 @@ pub(super) struct ChunkRows {
     pub(super) bytes: Vec<u8>,
     /// How each column is written.
     pub(super) slots: Vec<SlotKind>,
-    /// The published columns, behind which the key's stand, and xmin.
-    pub(super) key_begins: usize,
+    /// Where each of the key's columns stands in a row; its last column is xmin.
+    pub(super) key_places: Vec<usize>,
     /// Of the key's columns; None: it stands as text.
     pub(super) key_types: Vec<Option<ColumnType>>,
     /// Where the key's columns stand among the published ones; None: not all of them are published, or there is no key.
@@ -96,7 +96,7 @@ impl ChunkRows {
         };
         let xmin = xmin.ok_or_else(|| Error::new(Kind::Protocol, "a row that was read has no xmin"))?;
         let write_part =
-            |number: usize, out: &mut Vec<u8>| match (row.get(self.key_begins + number), &self.key_types[number]) {
+            |number: usize, out: &mut Vec<u8>| match (row.get(self.key_places[number]), &self.key_types[number]) {
                 (Datum::Binary(binary), Some(kind)) => write_text(kind, binary, out),
                 (Datum::Text(text), None) => {
                     out.extend_from_slice(text);

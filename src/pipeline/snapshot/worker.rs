@@ -303,8 +303,8 @@ impl Worker {
         })?;
         let key = table.key_names().map(|name| relation.column(name)).collect::<Option<Vec<usize>>>();
         let key = key.filter(|columns| !columns.is_empty());
-        let (relation, slots, key_begins) = (relation.clone(), table.slots(), table.key_begins());
-        let rows = ChunkRows { relation, bytes, slots, key_begins, key_types: table.key_types(), key, taken_us };
+        let (relation, slots, key_places) = (relation.clone(), table.slots(), table.key_places());
+        let rows = ChunkRows { relation, bytes, slots, key_places, key_types: table.key_types(), key, taken_us };
         Ok(Some((lsn, rows, took)))
     }
 
