@@ -72,13 +72,20 @@ impl Batch {
         for place in next.iter_mut().flatten() {
             (*place, begins) = (begins, begins + *place);
         }
-        let mut order = vec![0; self.records.len()];
-        for (index, record) in self.records.iter().enumerate() {
-            let place = place_of(&mut next, record);
-            order[*place] = index;
-            *place += 1;
+        let place = |record: &Record| {
+            let next = place_of(&mut next, record);
+            *next += 1;
+            *next - 1
+        };
+        let mut places: Vec<usize> = self.records.iter().map(place).collect();
+        // Each exchange brings one record to its place.
+        for at in 0..places.len() {
+            while places[at] != at {
+                let place = places[at];
+                self.records.swap(at, place);
+                places.swap(at, place);
+            }
         }
-        self.records = order.into_iter().map(|index| self.records[index].clone()).collect();
     }
 
     /// Moves the records from index `first` on out of this batch into `tail`, which is empty.

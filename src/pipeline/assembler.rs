@@ -167,11 +167,6 @@ impl Assembler {
         self.behind
     }
 
-    /// Where batches that have left are to be given back to.
-    pub(super) fn spares(&self) -> Spares {
-        self.spares.clone()
-    }
-
     /// Encoded bytes that have not left.
     pub(super) fn gathered_bytes(&self) -> usize {
         self.batch.bytes.len()
@@ -312,6 +307,8 @@ impl Assembler {
     fn leave(&mut self, mut unit: Unit, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
         unit.batch.group_by_partition();
         unit.behind = self.behind;
+        let many_follow = self.behind || matches!(unit.kind, UnitKind::Chunk { .. });
+        unit.spares = many_follow.then(|| self.spares.clone());
         let is_progress = matches!(unit.kind, UnitKind::Progress { .. });
         if let Some(gate) = self.gating.gate.as_mut().filter(|gate| !(is_progress && gate.is_note())) {
             let (progress, pending, answers) = gate.leave();

@@ -210,8 +210,7 @@ impl<L: Lane> Committer<L> {
         chunks / usize::try_from(self.settings.chunk_divisor).unwrap_or(usize::MAX)
     }
 
-    fn take(&mut self, unit: Unit) -> Result<()> {
-        let many_follow = unit.behind || unit.read_of.is_some();
+    fn take(&mut self, mut unit: Unit) -> Result<()> {
         match unit.kind {
             UnitKind::Chunk { anew, .. } => {
                 self.group.is_mixed |= self.group.anew.is_some_and(|before| before != anew);
@@ -233,21 +232,19 @@ impl<L: Lane> Committer<L> {
                 self.group.partial = end.is_none().then_some(Partial { commit_lsn, changes });
             }
             UnitKind::Chunk { beside, .. } => {
-                self.group.read_of = unit.read_of.or(self.group.read_of.take());
+                self.group.read_of = unit.read_of.take().or(self.group.read_of.take());
                 self.group.beside |= beside;
             }
         }
         self.group.behind = unit.behind;
         self.group.urgent |= !unit.progress.is_empty();
-        self.group.progress.extend(unit.progress);
-        self.group.answers.extend(unit.answers);
-        self.group.pending = unit.pending.or(self.group.pending.take());
+        self.group.progress.append(&mut unit.progress);
+        self.group.answers.append(&mut unit.answers);
+        self.group.pending = unit.pending.take().or(self.group.pending.take());
         self.group.tally.add(&unit.tally);
         self.group.units_with_records += usize::from(unit.oldest_us.is_some());
         self.send(&unit.batch)?;
-        if many_follow {
-            self.lane.recycle(unit.batch);
-        }
+        unit.spend();
         if mutated(Mutation::AckOnSend)
             && let Some(next_lsn) = self.group.next_lsn
         {

@@ -7,7 +7,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::inflight::Inflight;
 use super::metrics::ConnectorMetrics;
-use super::spares::Spares;
 use super::unit::{Tally, Unit};
 use crate::checkpoint::record::{CHECKPOINT, Offsets};
 use crate::error::{Error, Result};
@@ -34,8 +33,6 @@ pub(super) trait Lane {
     fn close(&mut self);
     /// Hands over the batch's records from index `first` on; the index of the first that was not taken.
     fn send(&mut self, batch: &Batch, first: usize, until: Instant) -> Result<usize>;
-    /// Takes the memory of a batch back, all of which was handed over.
-    fn recycle(&mut self, batch: Batch);
     /// Hands over a record of a snapshot's progress.
     fn send_progress(&mut self, entry: &Entry, until: Instant) -> Result<Progress>;
     /// Hands over a checkpoint record.
@@ -64,7 +61,6 @@ pub(super) struct KafkaLane {
     pub(super) units: Receiver<Unit>,
     /// Told when none of them waits any more.
     pub(super) room: Sender<()>,
-    pub(super) spares: Spares,
     pub(super) turns: Turns<Producer>,
     pub(super) others: Others,
     pub(super) stream: Arc<Stream>,
@@ -128,10 +124,6 @@ impl Lane for KafkaLane {
     fn send(&mut self, batch: &Batch, first: usize, until: Instant) -> Result<usize> {
         let names = Names { topics: &self.topics, headers: &self.headers };
         self.turns.current_mut().send(batch, first, names, until)
-    }
-
-    fn recycle(&mut self, batch: Batch) {
-        self.spares.give(batch);
     }
 
     fn send_progress(&mut self, entry: &Entry, until: Instant) -> Result<Progress> {

@@ -5,13 +5,13 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::model::Batch;
 
-/// As many at most.
+/// As many at most: one is filled, one is sent, and two wait.
 const SPARES_MAX: usize = 4;
 /// What is larger goes back to the allocator: few batches are.
-const SPARE_BYTES_MAX: usize = 2 << 20;
+const SPARE_BYTES_MAX: usize = 8 << 20;
 
 /// Clones share the same ones.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Spares {
     back: Sender<Batch>,
     free: Receiver<Batch>,
@@ -52,7 +52,7 @@ mod tests {
     fn what_was_given_comes_back_empty_and_with_its_memory() {
         let spares = Spares::default();
         assert!(spares.take().is_none());
-        spares.clone().give(batch(1000));
+        spares.give(batch(1000));
         let spare = spares.take().unwrap();
         assert!(spare.bytes.is_empty() && spare.bytes.capacity() >= 1000);
         assert!(spares.take().is_none());

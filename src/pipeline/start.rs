@@ -268,7 +268,6 @@ impl<'a> Attempt<'a> {
             lane: KafkaLane {
                 units: gathered,
                 room,
-                spares: assembler.spares(),
                 turns: Turns::new(producer),
                 others,
                 stream: stream.clone(),

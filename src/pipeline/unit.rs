@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::snapshot::Answered;
+use super::spares::Spares;
 use crate::model::{Batch, Lsn, TableName};
 use crate::snapshot::Entry;
 
@@ -25,6 +26,8 @@ pub(super) struct Unit {
     pub(super) answers: Vec<Answered>,
     /// The source sent it long after its commit, and more of that kind follows.
     pub(super) behind: bool,
+    /// Take the batch back, for other records, once Kafka's client has copied it.
+    pub(super) spares: Option<Spares>,
 }
 
 /// What pends of snapshots once a unit is on Kafka, for the checkpoint: by table, the transactions that their reads must
@@ -35,7 +38,15 @@ impl Unit {
     /// A unit that says nothing of snapshots.
     pub(super) fn new(kind: UnitKind, batch: Batch, tally: Tally, oldest_us: Option<i64>) -> Unit {
         let (progress, answers) = (Vec::new(), Vec::new());
-        Unit { kind, batch, tally, oldest_us, progress, pending: None, read_of: None, answers, behind: false }
+        let (pending, read_of, behind, spares) = (None, None, false, None);
+        Unit { kind, batch, tally, oldest_us, progress, pending, read_of, answers, behind, spares }
+    }
+
+    /// Its batch is copied.
+    pub(super) fn spend(self) {
+        if let Some(spares) = self.spares {
+            spares.give(self.batch);
+        }
     }
 }
 

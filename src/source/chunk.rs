@@ -414,7 +414,7 @@ impl ChunkReader {
         text.parse().map_err(|_| Error::new(Kind::Protocol, "an LSN that is none"))
     }
 
-    /// The rows of the range as of the snapshot that `begin` took, as COPY writes them.
+    /// The rows of the range as of the snapshot that `begin` took, as COPY writes them, into the memory of `room`.
     /// `filter` is a condition as SQL.
     pub async fn rows(
         &self,
@@ -422,11 +422,13 @@ impl ChunkReader {
         lower: Option<&KeyText>,
         upper: Option<&KeyText>,
         filter: Option<&str>,
+        room: Vec<u8>,
     ) -> Result<Vec<u8>> {
         let query = table.copy(lower, upper, filter);
         let read = async {
             let mut parts = pin!(self.sql.copy_out(&query).await?);
-            let mut bytes = Vec::new();
+            let mut bytes = room;
+            bytes.clear();
             while let Some(part) = parts.try_next().await? {
                 bytes.extend_from_slice(&part);
             }

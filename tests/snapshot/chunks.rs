@@ -54,7 +54,7 @@ impl Chunks {
             let taken = self.reader.begin(&self.table).await?;
             let is_taken = |taken: &ChunkSnapshot| taken.filenode > 0 && taken.snapshot.split(':').count() == 3;
             assert!(taken.as_ref().is_some_and(is_taken), "{taken:?}");
-            let bytes = self.reader.rows(&self.table, lower, upper, None).await?;
+            let bytes = self.reader.rows(&self.table, lower, upper, None, Vec::new()).await?;
             self.reader.end().await?;
             Ok::<_, walwright::error::Error>(bytes)
         })?;
@@ -70,7 +70,7 @@ impl Chunks {
     fn located(&self, bounds: &[KeyText], columns: &[usize]) -> Result<Vec<(usize, KeyText)>> {
         let bytes = self.runtime.block_on(async {
             self.reader.begin(&self.table).await?;
-            let bytes = self.reader.rows(&self.table, None, None, None).await?;
+            let bytes = self.reader.rows(&self.table, None, None, None, Vec::new()).await?;
             self.reader.end().await?;
             Ok::<_, walwright::error::Error>(bytes)
         })?;

@@ -35,7 +35,7 @@ impl Chunks {
         let bytes = self.runtime.block_on(async {
             let taken = self.reader.begin(part).await?;
             assert!(taken.is_some());
-            let bytes = self.reader.rows(part, None, None, None).await?;
+            let bytes = self.reader.rows(part, None, None, None, Vec::new()).await?;
             self.reader.end().await?;
             Ok::<_, walwright::error::Error>(bytes)
         })?;

@@ -13,6 +13,7 @@ use crate::model::{Batch, Change, Operation, Position};
 use crate::pipeline::emit::Origin;
 use crate::pipeline::programs::TablePrograms;
 use crate::pipeline::snapshot::{Ask, Gate, Halves};
+use crate::pipeline::spares::Spares;
 use crate::pipeline::unit::{Tally, Unit, UnitKind};
 use crate::snapshot::{RangeId, Variant};
 
@@ -21,7 +22,7 @@ const CHUNK_PATIENCE: Duration = Duration::from_millis(200);
 /// A stream without a change for so long is quiet.
 const QUIET: Duration = Duration::from_secs(1);
 /// As many units may wait for the committer when one more chunk leaves, where the stream is quiet.
-const CHUNKS_MAX: usize = 4;
+const CHUNKS_MAX: usize = 2;
 
 /// What the assembler knows of tables that are read.
 #[derive(Default)]
@@ -33,8 +34,6 @@ pub(super) struct Gating {
     /// Reads that were published at the position of the last one.
     reads: u64,
     at: Option<(crate::model::Lsn, u64)>,
-    /// For the records of the next chunk, where no spare is left: as large as the last one's.
-    room: Batch,
     /// When a chunk was published last.
     published: Option<Instant>,
 }
@@ -124,6 +123,8 @@ impl Assembler {
         }
         if self.gating.gate.as_ref().is_some_and(Gate::is_over) {
             self.gating = Gating::default();
+            // Those of chunks are larger than the stream's.
+            self.spares = Spares::default();
         }
         Ok(())
     }
@@ -194,7 +195,7 @@ impl Assembler {
         let table = read.rows.relation.name.clone();
         let position = self.read_position();
         self.compile(&read.rows.relation)?;
-        let mut batch = self.spares.take().unwrap_or_else(|| std::mem::take(&mut self.gating.room));
+        let mut batch = self.spares.take().unwrap_or_default();
         let mut tally = Tally::new(self.done.events.len());
         let mut rows = CopyRows::new(&read.rows.bytes, &read.rows.slots)?;
         let (mut count, mut spelling, mut version) = (0, Vec::new(), Vec::new());
@@ -224,10 +225,10 @@ impl Assembler {
             gate.publish(range, count)?;
             anew = gate.begun_anew();
         }
-        self.gating.room = batch.room_for_another();
         self.gating.published = Some(Instant::now());
         let kind = UnitKind::Chunk { beside: !self.is_quiet(), anew };
         self.leave(Unit { read_of: Some(table), ..Unit::new(kind, batch, tally, None) }, sink)?;
+        read.done();
         faults::pass(Failpoint::ChunkLeft);
         Ok(())
     }

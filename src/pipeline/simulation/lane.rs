@@ -190,10 +190,6 @@ impl Lane for &mut SimulatedLane<'_> {
         Ok(batch.records.len())
     }
 
-    fn recycle(&mut self, batch: Batch) {
-        self.assembler.spares().give(batch);
-    }
-
     fn send_progress(&mut self, _: &Entry, _: Instant) -> Result<Progress> {
         Ok(Progress::Done)
     }

@@ -77,10 +77,16 @@ pub(in crate::pipeline) struct Read {
     pub(in crate::pipeline) rows: ChunkRows,
     pub(in crate::pipeline) variant: Variant,
     left_out: LeftOut,
-    _published: Sender<()>,
+    published: Sender<Vec<u8>>,
 }
 
 impl Read {
+    /// The rows are published: the worker gets their memory for the next ones.
+    pub(in crate::pipeline) fn done(self) {
+        // A worker that has gone needs none.
+        drop(self.published.send(self.rows.bytes));
+    }
+
     /// Whether the row is not published, since what the stream says of its key is newer.
     pub(in crate::pipeline) fn leaves_out(&self, row: Row<'_>, spelling: &mut Vec<u8>) -> bool {
         match (&self.left_out, &self.rows.key) {
@@ -105,7 +111,7 @@ pub(in crate::pipeline) struct Gate {
     located: VecDeque<Located>,
     /// Of the key that is judged.
     spelling: Vec<u8>,
-    rows: BTreeMap<RangeId, (ChunkRows, Sender<()>)>,
+    rows: BTreeMap<RangeId, (ChunkRows, Sender<Vec<u8>>)>,
     progress: Vec<Entry>,
     /// To those who have asked for what the progress says.
     answers: Vec<Answered>,
@@ -336,7 +342,7 @@ impl Gate {
             return Ok(None);
         }
         let variant = self.core.request(range.table()).map_or(Variant::Initial, |request| request.variant);
-        Ok(Some(Read { rows, variant, left_out, _published: published }))
+        Ok(Some(Read { rows, variant, left_out, published }))
     }
 
     /// The rows of the range are in the unit that leaves next.

@@ -47,8 +47,8 @@ pub(super) enum Ask {
     Prune(PgSnapshot),
     /// No snapshot sees what the stream has left to this range: the stream is to pause for a moment.
     Pause,
-    /// The rows of the range; what the sender is dropped with is published, or thrown away.
-    Rows { range: RangeId, lsn: Lsn, rows: ChunkRows, published: Sender<()> },
+    /// The rows of the range; what the sender is dropped with is published, or thrown away. Their memory comes back by it.
+    Rows { range: RangeId, lsn: Lsn, rows: ChunkRows, published: Sender<Vec<u8>> },
     /// The server has flushed so far, says the connection by which the rows of the range were read.
     Flushed { range: RangeId, lsn: Lsn },
     /// The range cannot be read for now.

@@ -27,6 +27,8 @@ use crate::source::{ChunkReader, ChunkSnapshot, ChunkTable, SourceSettings, cata
 const CHUNK_BYTES: u64 = 2 << 20;
 /// The same while changes come: they wait for chunks.
 const CHUNK_BESIDE_BYTES: u64 = 512 << 10;
+/// Memory of more bytes is not kept for the next chunk.
+const ROOM_BYTES_MAX: usize = 4 << 20;
 /// The largest table without a key that is read: it is one chunk, in memory.
 const KEYLESS_BYTES_MAX: u64 = 64 << 20;
 /// Snapshots that are taken at once before the stream is to pause.
@@ -59,7 +61,9 @@ pub(in crate::pipeline) struct Worker {
     /// The most bytes of a chunk.
     bytes_max: u64,
     /// The chunks that were handed over and may not be published yet, with their bytes: the end of each says that it is.
-    before: VecDeque<(Receiver<()>, usize)>,
+    before: VecDeque<(Receiver<Vec<u8>>, usize)>,
+    /// The memory of rows that are published, for those that are read next: it is as large as they mostly are.
+    room: Vec<u8>,
     /// The tables as they were seen last.
     shapes: BTreeMap<TableName, Shape>,
     sizes: BTreeMap<TableName, ChunkSize>,
@@ -80,7 +84,8 @@ impl Worker {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Error::new(Kind::Bug, "cannot start a runtime").because(error))?;
         let (shapes, sizes) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Worker { settings, runtime, stop, bytes_max: CHUNK_BYTES, before: VecDeque::new(), shapes, sizes })
+        let (before, room) = (VecDeque::new(), Vec::new());
+        Ok(Worker { settings, runtime, stop, bytes_max: CHUNK_BYTES, before, room, shapes, sizes })
     }
 
     /// Reads until there is nothing left to read, or the stop. A connection that breaks is opened again.
@@ -291,12 +296,13 @@ impl Worker {
         chunk: &Chunk,
         taken_us: i64,
     ) -> Result<Option<(Lsn, ChunkRows, Duration)>> {
+        let room = std::mem::take(&mut self.room);
         let Some(Shape { relation, .. }) = self.shapes.get(&chunk.table) else { return Ok(None) };
         let (lower, upper) = (chunk.lower.as_ref().map(|bound| &bound.0), chunk.upper.as_ref().map(|bound| &bound.0));
         let (lsn, bytes, took) = self.block_on(async {
             let lsn = reader.insert_lsn().await?;
             let begun = Instant::now();
-            let bytes = reader.rows(table, lower, upper, chunk.filter.as_deref()).await?;
+            let bytes = reader.rows(table, lower, upper, chunk.filter.as_deref(), room).await?;
             let took = begun.elapsed();
             reader.end().await?;
             Ok((lsn, bytes, took))
@@ -387,7 +393,7 @@ impl Worker {
         rows: ChunkRows,
         ahead: usize,
     ) -> Result<Step> {
-        let (published, done) = bounded::<()>(0);
+        let (published, done) = bounded(1);
         self.before.push_back((done, rows.bytes.len()));
         if self.settings.asks.send(Ask::Rows { range, lsn, rows, published }).is_err() {
             return Ok(Step::Over);
@@ -398,10 +404,13 @@ impl Worker {
         }
         while self.before.len() > 1 && self.before.iter().map(|(_, bytes)| bytes).sum::<usize>() > ahead {
             let Some((before, _)) = self.before.pop_front() else { break };
-            // Nothing is ever sent: the sender goes with the rows.
-            while let Err(RecvTimeoutError::Timeout) = before.recv_timeout(PAUSE) {
-                if self.is_over() {
-                    return Ok(Step::Over);
+            loop {
+                match before.recv_timeout(PAUSE) {
+                    Ok(room) if room.capacity() <= ROOM_BYTES_MAX => break self.room = room,
+                    Err(RecvTimeoutError::Timeout) if self.is_over() => return Ok(Step::Over),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    // Thrown away, or much larger than the next ones may be.
+                    Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
                 }
             }
         }
