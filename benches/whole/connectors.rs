@@ -43,7 +43,8 @@ fn drain(bench: &Bench<'_>, plain: &Plain, number: usize) -> Result<Row> {
     let walsenders = names.iter().map(|name| walsender(site, name)).collect::<Result<Vec<_>>>()?;
     let walsenders_s = || walsenders.iter().map(|walsender| cpu_s(*walsender)).sum::<Result<f64>>();
     daemon.signal(Signal::STOP)?;
-    let each = plain.write(&sql, bench.sizes.changes / number as u64)?;
+    // Few enough to be written before the server takes the silence for a dead daemon, after 20 s.
+    let each = plain.write(&sql, bench.sizes.changes / 2 / number as u64)?;
     let changes = each * number as u64;
     let (before, walsenders_before) = (Usage::of(daemon.id())?, walsenders_s()?);
     let meter = Meter::start(site.stack.kafka.id(0)?)?;
