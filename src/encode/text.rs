@@ -104,12 +104,12 @@ pub(super) fn uuid(bytes: [u8; 16], out: &mut Vec<u8>) {
 
 /// Lower-case hexadecimal.
 fn hex(bytes: &[u8], out: &mut Vec<u8>) {
-    out.extend(bytes.iter().flat_map(|byte| hex_digits(*byte)));
-}
-
-#[inline]
-fn hex_digits(byte: u8) -> [u8; 2] {
-    [byte >> 4, byte & 0xF].map(|digit| if digit < 10 { b'0' + digit } else { b'a' - 10 + digit })
+    let (fours, rest) = bytes.as_chunks::<4>();
+    fours.iter().for_each(|four| out.extend_from_slice(&hex_lower(u32::from_be_bytes(*four))));
+    for byte in rest {
+        let [.., high, low] = hex_lower(u32::from(*byte));
+        out.extend_from_slice(&[high, low]);
+    }
 }
 
 fn date(days: i32, out: &mut Vec<u8>) {

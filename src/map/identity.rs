@@ -150,10 +150,6 @@ fn write_hex(half: u32, out: &mut Vec<u8>) {
 }
 
 fn write_decimal(value: u64, out: &mut Vec<u8>) {
-    if value < 10 {
-        out.push(b'0' + value as u8);
-        return;
-    }
     let start = out.len();
     let mut rest = value;
     loop {

@@ -44,7 +44,6 @@ impl Batch {
     }
 
     /// An empty one with room for as much as this one holds: the next is mostly of its size, and growing copies.
-    #[must_use]
     pub fn room_for_another(&self) -> Batch {
         Batch {
             bytes: Vec::with_capacity(self.bytes.len()),

@@ -1,5 +1,5 @@
 //! The memory of batches that were sent, for those to come: to grow a new one copies it several times over. Only what is
-//! of a backlog or a snapshot is given back, so that an idle connector uses up its spares and keeps none.
+//! of a backlog or a snapshot is given back, so that a connector that has caught up uses up its spares with its next units.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
