@@ -151,7 +151,8 @@ impl Peer {
     /// SCRAM up to a challenge whose nonce is the client's own with `nonce` behind it.
     fn scram(&mut self, nonce: &str, iterations: u32) -> io::Result<()> {
         let first = self.scram_begins()?;
-        let own = first.rsplit_once("r=").map_or("", |(_, nonce)| nonce);
+        // A nonce has any printable characters, "r=" among them, but no comma (RFC 5802 §5.1).
+        let own = first.rsplit_once(",r=").map_or("", |(_, nonce)| nonce);
         self.request(11, format!("r={own}{nonce},s=QUFBQUFBQUFBQUFBQUFBQQ==,i={iterations}").as_bytes())
     }
 
