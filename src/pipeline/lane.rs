@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, at, never, select};
 
 use super::inflight::Inflight;
 use super::metrics::ConnectorMetrics;
@@ -74,6 +74,15 @@ pub(super) struct KafkaLane {
 }
 
 impl KafkaLane {
+    /// As the channel's own `recv_deadline`, which spins and yields before it sleeps; `select!` sleeps at once.
+    fn wait(&self, due: Option<Instant>) -> Result<Unit, RecvTimeoutError> {
+        let due = due.map_or_else(never, at);
+        select! {
+            recv(self.units) -> unit => unit.map_err(|_| RecvTimeoutError::Disconnected),
+            recv(due) -> _ => Err(RecvTimeoutError::Timeout),
+        }
+    }
+
     fn taken(&self, unit: Result<Unit, RecvTimeoutError>) -> Result<Unit, RecvTimeoutError> {
         if unit.is_ok() && self.units.is_empty() {
             // Full: it has been told.
@@ -91,15 +100,12 @@ impl Lane for KafkaLane {
     fn next(&mut self, due: Option<Instant>) -> Result<Unit, RecvTimeoutError> {
         let rest = self.others.rest_at().filter(|rest| !self.turns.is_alone() && due.is_none_or(|due| *rest < due));
         if let Some(rest) = rest {
-            match self.units.recv_deadline(rest) {
+            match self.wait(Some(rest)) {
                 Err(RecvTimeoutError::Timeout) => self.turns.rest(),
                 next => return self.taken(next),
             }
         }
-        let next = match due {
-            Some(due) => self.units.recv_deadline(due),
-            None => self.units.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
+        let next = self.wait(due);
         self.taken(next)
     }
 

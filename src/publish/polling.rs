@@ -4,10 +4,10 @@
 //! left of the last one. So it is polled for long while records are in flight, and looked at now and then while none are.
 
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle, park_timeout};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::delivery::Deliveries;
@@ -23,46 +23,47 @@ const SAID: usize = 16;
 
 /// Ends the thread when dropped.
 pub(super) struct Polling {
-    /// None: it is to end.
-    woken: Option<Sender<()>>,
+    ending: Arc<AtomicBool>,
+    /// None: it has ended.
     thread: Option<JoinHandle<()>>,
 }
 
 impl Polling {
     pub(super) fn start(client: &Arc<BaseProducer<Deliveries>>) -> Result<Polling> {
-        let (woken, wakes) = bounded(1);
-        let client = client.clone();
-        let spawned = Builder::new().name("deliveries".to_owned()).spawn(move || poll(&client, &wakes));
+        let ending = Arc::new(AtomicBool::new(false));
+        let (client, ended) = (client.clone(), ending.clone());
+        let spawned = Builder::new().name("deliveries".to_owned()).spawn(move || poll(&client, &ended));
         let thread = spawned.map_err(|error| Error::new(Kind::Bug, "cannot start a thread").because(error))?;
-        Ok(Polling { woken: Some(woken), thread: Some(thread) })
+        Ok(Polling { ending, thread: Some(thread) })
     }
 
     /// Records were handed over.
     pub(super) fn wake(&self) {
-        // Full: it has been told.
-        let _told = self.woken.as_ref().map(|woken| woken.try_send(()));
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
     }
 }
 
 impl Drop for Polling {
     fn drop(&mut self) {
-        self.woken = None;
+        self.ending.store(true, Ordering::Relaxed);
+        self.wake();
         // What a panic there says has been said.
         let _ended = self.thread.take().map(JoinHandle::join);
     }
 }
 
-fn poll(client: &BaseProducer<Deliveries>, wakes: &Receiver<()>) {
-    loop {
-        if matches!(wakes.recv_timeout(IDLE), Err(RecvTimeoutError::Disconnected)) {
-            return;
-        }
-        (0..SAID).for_each(|_| client.poll(Duration::ZERO));
-        while client.in_flight_count() > 0 {
+fn poll(client: &BaseProducer<Deliveries>, ending: &AtomicBool) {
+    let mut seen = 0;
+    while !ending.load(Ordering::Relaxed) {
+        let done = client.context().done();
+        if done != seen || client.in_flight_count() > 0 {
+            seen = done;
             client.poll(BUSY);
-            if matches!(wakes.try_recv(), Err(TryRecvError::Disconnected)) {
-                return;
-            }
+        } else {
+            (0..SAID).for_each(|_| client.poll(Duration::ZERO));
+            park_timeout(IDLE);
         }
     }
 }
