@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::record::State;
 use crate::error::{At, Error, Kind, Result};
-use crate::kafka::{Admin, Closing, Isolation, KafkaClient, Topic, read_partition};
+use crate::kafka::{Admin, Closing, Creation, Isolation, KafkaClient, Topic, read_partition};
 
 /// A replica more than this would add nothing that the checkpoint needs.
 const REPLICAS_MAX: i32 = 3;
@@ -46,7 +46,8 @@ impl Store {
         if admin.topic(&self.topic)?.is_none() {
             let brokers = i32::try_from(admin.broker_count()?).unwrap_or(REPLICAS_MAX);
             let replication = brokers.clamp(1, REPLICAS_MAX);
-            admin.create(&self.topic, 1, replication, &topic_settings(replication))?;
+            let config = topic_settings(replication).to_vec();
+            admin.create(&[Creation { name: &self.topic, partitions: 1, replication, config }])?;
             info!(topic = self.topic, replication, "created checkpoint topic");
         }
         let topic = admin.topic(&self.topic)?;

@@ -8,7 +8,9 @@ use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
@@ -32,6 +34,24 @@ pub struct Topic {
     pub replication: i32,
     /// Its effective settings; empty where the cluster does not let us read them.
     pub settings: BTreeMap<String, String>,
+}
+
+/// A topic to be created.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug)]
+pub struct Creation<'a> {
+    pub name: &'a str,
+    pub partitions: i32,
+    pub replication: i32,
+    /// Kafka's own topic settings.
+    pub config: Vec<(&'a str, &'a str)>,
+}
+
+impl Creation<'_> {
+    fn request(&self) -> NewTopic<'_> {
+        let topic = NewTopic::new(self.name, self.partitions, TopicReplication::Fixed(self.replication));
+        self.config.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
+    }
 }
 
 /// What the brokers allow; None where the cluster does not let us read it.
@@ -72,35 +92,52 @@ impl Admin {
 
     /// The topic, or None where there is none.
     pub fn topic(&self, name: &str) -> Result<Option<Topic>> {
-        let Some((partitions, replication)) = self.layout(name)? else { return Ok(None) };
-        let settings = self.describe(&ResourceSpecifier::Topic(name))?;
-        Ok(Some(Topic { name: name.to_owned(), partitions, replication, settings }))
+        Ok(self.topics(&[name])?.pop().flatten())
     }
 
-    /// Creates the topic and waits until it can be used. One that exists is left as it is.
-    pub fn create(&self, name: &str, partitions: i32, replication: i32, config: &[(&str, &str)]) -> Result<()> {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replication));
-        topic.config.extend_from_slice(config);
-        let answer = block_on(self.client.create_topics([&topic], &self.options()));
+    /// The topics in the order of their names, None for one that does not exist. Their settings are one question.
+    pub fn topics(&self, names: &[&str]) -> Result<Vec<Option<Topic>>> {
+        let layouts: Vec<_> = names.iter().map(|name| self.layout(name)).collect::<Result<_>>()?;
+        let existing = names.iter().zip(&layouts).filter(|(_, layout)| layout.is_some());
+        let existing: Vec<_> = existing.map(|(name, _)| ResourceSpecifier::Topic(name)).collect();
+        let mut settings = self.describe(&existing)?.into_iter();
+        let topic = |(name, layout): (&&str, Option<(i32, i32)>)| {
+            let (partitions, replication) = layout?;
+            let settings = settings.next().unwrap_or_default();
+            Some(Topic { name: (*name).to_owned(), partitions, replication, settings })
+        };
+        Ok(names.iter().zip(layouts).map(topic).collect())
+    }
+
+    /// Creates the topics by one request and waits until they can be used. One that exists is left as it is; where one is
+    /// refused, the others may have been created.
+    pub fn create(&self, topics: &[Creation<'_>]) -> Result<()> {
+        if topics.is_empty() {
+            return Ok(());
+        }
+        let new: Vec<_> = topics.iter().map(Creation::request).collect();
+        let answer = block_on(self.client.create_topics(&new, &self.options()));
         let answer = answer.map_err(|error| self.explain("create topics", error))?;
         for result in answer {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => {
-                    let detail =
-                        format!("create topic {name} with {partitions} partitions and replication {replication}");
-                    return Err(self.explain(&detail, KafkaError::AdminOp(code)).at(At::topic(name)));
+                Err((name, code)) => {
+                    let of = topics.iter().find(|topic| topic.name == name);
+                    let with =
+                        of.map(|of| format!(" with {} partitions and replication {}", of.partitions, of.replication));
+                    let doing = format!("create topic {name}{}", with.unwrap_or_default());
+                    return Err(self.explain(&doing, KafkaError::AdminOp(code)).at(At::topic(&name)));
                 }
             }
         }
-        self.await_topic(name)
+        topics.iter().try_for_each(|topic| self.await_topic(topic.name))
     }
 
     /// What the brokers allow, as the first of them says.
     pub fn limits(&self) -> Result<BrokerLimits> {
         let id = self.metadata(None)?.brokers().first().map(|broker| broker.id());
         let Some(id) = id else { return Ok(BrokerLimits::default()) };
-        let settings = self.describe(&ResourceSpecifier::Broker(id))?;
+        let settings = self.describe(&[ResourceSpecifier::Broker(id)])?.pop().unwrap_or_default();
         let number = |name: &str| settings.get(name).and_then(|value| value.parse().ok());
         Ok(BrokerLimits { transaction_max_timeout_ms: number("transaction.max.timeout.ms") })
     }
@@ -154,21 +191,25 @@ impl Admin {
         }
     }
 
-    /// All settings of a topic or a broker; empty, with a warning, where we may not read them.
-    fn describe(&self, of: &ResourceSpecifier<'_>) -> Result<BTreeMap<String, String>> {
-        let answer = block_on(self.client.describe_configs([of], &self.options()));
-        let answer = answer.map_err(|error| self.explain(&format!("read the settings of {of:?}"), error))?;
-        let mut settings = BTreeMap::new();
+    /// All settings of topics or brokers, in their order; empty, with a warning, where we may not read them.
+    fn describe(&self, of: &[ResourceSpecifier<'_>]) -> Result<Vec<BTreeMap<String, String>>> {
+        if of.is_empty() {
+            return Ok(Vec::new());
+        }
+        let doing = || format!("read the settings of {of:?}");
+        let answer = block_on(self.client.describe_configs(of, &self.options()));
+        let answer = answer.map_err(|error| self.explain(&doing(), error))?;
+        let mut all = vec![BTreeMap::new(); of.len()];
         for resource in answer {
-            let resource = resource
-                .map_err(|code| self.explain(&format!("read the settings of {of:?}"), KafkaError::AdminOp(code)))?;
+            let resource = resource.map_err(|code| self.explain(&doing(), KafkaError::AdminOp(code)))?;
             // The client library passes over a resource's own error: what has no settings at all may not be read.
             if resource.entries.is_empty() {
-                warn!(resource = ?of, "settings may not be read, so they are not checked");
+                warn!(resource = ?resource.specifier, "settings may not be read, so they are not checked");
             }
-            settings.extend(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))));
+            let Some(place) = of.iter().position(|of| names(of, &resource.specifier)) else { continue };
+            all[place] = resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
         }
-        Ok(settings)
+        Ok(all)
     }
 
     fn options(&self) -> AdminOptions {
@@ -178,6 +219,15 @@ impl Admin {
     fn explain(&self, doing: &str, error: KafkaError) -> Error {
         serve(&self.metadata);
         self.metadata.context().explain(doing, error)
+    }
+}
+
+/// Whether an answer is about what was asked for.
+fn names(asked: &ResourceSpecifier<'_>, answered: &OwnedResourceSpecifier) -> bool {
+    match (asked, answered) {
+        (ResourceSpecifier::Topic(asked), OwnedResourceSpecifier::Topic(answered)) => asked == answered,
+        (ResourceSpecifier::Broker(asked), OwnedResourceSpecifier::Broker(answered)) => asked == answered,
+        _ => false,
     }
 }
 

@@ -8,7 +8,7 @@ mod context;
 mod read;
 mod tails;
 
-pub use admin::{Admin, BrokerLimits, Topic};
+pub use admin::{Admin, BrokerLimits, Creation, Topic};
 pub use client::{DECIDED, KafkaClient};
 pub(crate) use context::Context;
 pub use read::{Closing, Entry, Isolation, read_partition};

@@ -25,14 +25,13 @@ pub(crate) fn wanted(plan: &Plan, recorded: Option<&Checkpoint>) -> Vec<Wanted> 
 /// The least `max.message.bytes` of the connector's topics. Brokers hold it against a whole batch, so that a batch may
 /// not be larger; a topic that is yet to be created counts with what the file gives it.
 pub(super) fn batch_bytes_max(plan: &Plan, admin: &Admin) -> Result<Option<u64>> {
-    let mut least = None;
-    for topic in &plan.topics {
-        let found = admin.topic(&topic.name)?.map(|found| found.settings);
-        let limit = found.as_ref().unwrap_or(&topic.config).get("max.message.bytes");
-        let limit = limit.and_then(|bytes| bytes.parse::<u64>().ok());
-        least = [least, limit].into_iter().flatten().min();
-    }
-    Ok(least)
+    let names: Vec<_> = plan.topics.iter().map(|topic| topic.name.as_str()).collect();
+    let found = admin.topics(&names)?;
+    let limits = plan.topics.iter().zip(&found).filter_map(|(topic, found)| {
+        let settings = found.as_ref().map_or(&topic.config, |found| &found.settings);
+        settings.get("max.message.bytes")?.parse::<u64>().ok()
+    });
+    Ok(limits.min())
 }
 
 /// Creates and checks the topics; the partition count to use by topic name.
@@ -41,10 +40,7 @@ pub(super) fn prepare(
     admin: &Admin,
     recorded: Option<&Checkpoint>,
 ) -> Result<BTreeMap<String, i32>> {
-    let mut partitions = BTreeMap::new();
-    for wanted in wanted(&connector.plan, recorded) {
-        let topic = ensure(admin, &wanted)?;
-        partitions.insert(wanted.name.clone(), partitions_to_use(&topic, &wanted));
-    }
-    Ok(partitions)
+    let wanted = wanted(&connector.plan, recorded);
+    let topics = ensure(admin, &wanted)?;
+    Ok(topics.iter().zip(&wanted).map(|(topic, of)| (of.name.clone(), partitions_to_use(topic, of))).collect())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tracing::{info, warn};
 
 use crate::error::{At, Error, Kind, Result};
-use crate::kafka::{Admin, BrokerLimits, Topic};
+use crate::kafka::{Admin, BrokerLimits, Creation, Topic};
 
 /// What a connector needs of a topic.
 #[allow(missing_docs, reason = "the names say it")]
@@ -22,28 +22,59 @@ pub struct Wanted {
     pub recorded: Option<i32>,
 }
 
-/// Looks the topic up, creates it where that is asked for, and checks it. The number of partitions to use is that of
-/// `partitions_to_use`.
-pub fn ensure(admin: &Admin, wanted: &Wanted) -> Result<Topic> {
-    if let Some(topic) = inspect(admin, wanted)? {
-        return Ok(topic);
+/// Looks the topics up, creates those where that is asked for, and checks them; in their order. The number of partitions to
+/// use is that of `partitions_to_use`.
+pub fn ensure(admin: &Admin, wanted: &[Wanted]) -> Result<Vec<Topic>> {
+    let found = look_up(admin, &wanted.iter().collect::<Vec<_>>())?;
+    let lacks = |(wanted, topic): (_, &Option<Topic>)| topic.is_none().then_some(wanted);
+    let lacking: Vec<&Wanted> = wanted.iter().zip(&found).filter_map(lacks).collect();
+    create(admin, &lacking)?;
+    let mut created = look_up(admin, &lacking)?.into_iter();
+    let topics = wanted.iter().zip(found).map(|(wanted, topic)| {
+        let topic = topic.or_else(|| created.next().flatten());
+        topic.ok_or_else(|| missing(admin.brokers(), wanted))
+    });
+    topics.collect()
+}
+
+fn look_up(admin: &Admin, wanted: &[&Wanted]) -> Result<Vec<Option<Topic>>> {
+    let names: Vec<_> = wanted.iter().map(|wanted| wanted.name.as_str()).collect();
+    let topics = admin.topics(&names)?;
+    for (topic, wanted) in topics.iter().zip(wanted) {
+        topic.as_ref().map_or(Ok(()), |topic| approve(topic, wanted))?;
     }
-    let Some((partitions, replication)) = wanted.create else { return Err(missing(admin.brokers(), wanted)) };
-    let config: Vec<(&str, &str)> = wanted.config.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    admin.create(&wanted.name, partitions, replication, &config)?;
-    info!(topic = wanted.name, partitions, replication, "created topic");
-    inspect(admin, wanted)?.ok_or_else(|| missing(admin.brokers(), wanted))
+    Ok(topics)
+}
+
+fn create(admin: &Admin, wanted: &[&Wanted]) -> Result<()> {
+    let creations = wanted.iter().map(|wanted| creation(wanted).ok_or_else(|| missing(admin.brokers(), wanted)));
+    let creations = creations.collect::<Result<Vec<_>>>()?;
+    admin.create(&creations)?;
+    for Creation { name, partitions, replication, .. } in creations {
+        info!(topic = name, partitions, replication, "created topic");
+    }
+    Ok(())
+}
+
+fn creation(wanted: &Wanted) -> Option<Creation<'_>> {
+    let (partitions, replication) = wanted.create?;
+    let config = wanted.config.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    Some(Creation { name: &wanted.name, partitions, replication, config })
+}
+
+/// Checks the topic, and warns of what is unwise.
+fn approve(topic: &Topic, wanted: &Wanted) -> Result<()> {
+    check(topic, wanted)?;
+    for finding in findings(topic, wanted) {
+        warn!(topic = wanted.name, "{finding}");
+    }
+    Ok(())
 }
 
 /// Looks the topic up and checks it; None where it does not exist. Changes nothing.
 pub fn inspect(admin: &Admin, wanted: &Wanted) -> Result<Option<Topic>> {
     let topic = admin.topic(&wanted.name)?;
-    if let Some(topic) = &topic {
-        check(topic, wanted)?;
-        for finding in findings(topic, wanted) {
-            warn!(topic = wanted.name, "{finding}");
-        }
-    }
+    topic.as_ref().map_or(Ok(()), |topic| approve(topic, wanted))?;
     Ok(topic)
 }
 

@@ -348,19 +348,28 @@ fn topics_are_checked_and_created_where_asked() -> Outcome {
         recorded: None,
     };
     assert_eq!(topics::inspect(&admin, &wanted)?, None);
-    let error = topics::ensure(&admin, &wanted).unwrap_err();
+    let error = topics::ensure(&admin, std::slice::from_ref(&wanted)).unwrap_err();
     assert_eq!(error.kind(), Kind::TopicMissing);
     assert!(error.detail().contains(&format!("--bootstrap-server {}", kafka.bootstrap())), "{error}");
 
     wanted.create = Some((6, 1));
+    let config = BTreeMap::from([("retention.ms".to_owned(), "888000".to_owned())]);
+    let before = topics::Wanted { name: "topics.before".to_owned(), create: Some((2, 1)), config, ..wanted.clone() };
+    // The second exists already when all three are asked for.
+    topics::ensure(&admin, std::slice::from_ref(&wanted))?;
+    let behind = topics::Wanted { name: "topics.behind".to_owned(), create: Some((3, 1)), ..wanted.clone() };
     for _ in 0..2 {
-        let topic = topics::ensure(&admin, &wanted)?;
-        assert_eq!((topic.partitions, topic.replication), (6, 1));
-        assert_eq!(topic.settings.get("retention.ms").map(String::as_str), Some("777000"));
+        let topics = topics::ensure(&admin, &[before.clone(), wanted.clone(), behind.clone()])?;
+        let told: Vec<_> = topics.iter().map(|topic| (&*topic.name, topic.partitions, topic.replication)).collect();
+        assert_eq!(told, [("topics.before", 2, 1), ("topics.orders", 6, 1), ("topics.behind", 3, 1)]);
+        let retention: Vec<_> = topics.iter().map(|topic| &*topic.settings["retention.ms"]).collect();
+        assert_eq!(retention, ["888000", "777000", "777000"]);
     }
+    let beside = topics::Wanted { name: "topics.beside".to_owned(), create: Some((1, 1)), ..wanted.clone() };
     let too_many = topics::Wanted { name: "topics.other".to_owned(), create: Some((1, 3)), ..wanted };
-    let error = topics::ensure(&admin, &too_many).unwrap_err();
+    let error = topics::ensure(&admin, &[beside, too_many]).unwrap_err();
     assert_eq!(error.kind(), Kind::KafkaUnreachable, "{error}");
+    assert_eq!(error.place().topic.as_deref(), Some("topics.other"), "{error}");
 
     let limits = admin.limits()?;
     assert_eq!(limits.transaction_max_timeout_ms, Some(900_000));
