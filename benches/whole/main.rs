@@ -150,6 +150,8 @@ fn bench(arguments: &Arguments) -> Result<()> {
     let mut bench = Bench { site: &site, sizes, report, call: String::new(), worker: None, names: Cell::new(0) };
     bench.report.machine = machine::facts()?;
     bench.report.versions = machine::versions(&site)?;
+    println!("\nwarming up");
+    runner::warm_up(&bench)?;
     for workload in due {
         run(&mut bench, workload, build, arguments.quick)?;
     }

@@ -103,10 +103,10 @@ fn table_of_bars(report: &Report, out: &mut String) -> Result<()> {
 fn table_of_runs(report: &Report, out: &mut String) -> Result<()> {
     writeln!(
         out,
-        "\n## The runs\n\nMedians over the rounds. CPU is in seconds for a million changes: of the runner itself, of the \
-         walsender that feeds it, of the broker.\n\n\
-         | workload | runner | rounds | rows/s | once ready | CPU | once ready | walsender | Kafka | peak RSS, MiB | bytes a row on Kafka | p50 / p95 / p99, ms | CPU, % of a core |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+        "\n## The runs\n\nMedians over the rounds. CPU is in seconds for a million changes: of the runner itself, of its \
+         threads up to the encoded event, of the walsender that feeds it, of the broker.\n\n\
+         | workload | runner | rounds | rows/s | once ready | CPU | once ready | to encode | walsender | Kafka | peak RSS, MiB | bytes a row on Kafka | p50 / p95 / p99, ms | CPU, % of a core |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     )?;
     let rows = Rows(&report.rows);
     let mut seen: Vec<(&str, &str)> = Vec::new();
@@ -120,13 +120,14 @@ fn table_of_runs(report: &Report, out: &mut String) -> Result<()> {
         let rounds = report.rows.iter().filter(|row| (row.workload.as_str(), row.runner.as_str()) == runs).count();
         writeln!(
             out,
-            "| `{}` | {} | {rounds} | {} | {} | {} | {} | {} | {} | {} | {} | {} / {} / {} | {} |",
+            "| `{}` | {} | {rounds} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} / {} / {} | {} |",
             row.workload,
             row.runner,
             of(|row| row.rows_per_second),
             of(|row| row.streaming_rows_per_second),
             of(|row| row.cpu_seconds_per_million),
             of(|row| row.streaming_cpu_seconds_per_million),
+            of(|row| row.to_encode_cpu_seconds_per_million),
             of(|row| row.walsender_cpu_seconds_per_million),
             of(|row| row.kafka_cpu_seconds_per_million),
             of(Row::peak_rss_mib),

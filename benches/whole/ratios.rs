@@ -49,12 +49,9 @@ pub(crate) const BARS: &[Bar] = &[
         AtMost(2.4),
         |rows| rows.median(("tx10", "exactly_once"), cpu),
     ),
-    bar(
-        "cpu_s_per_million_to_encode",
-        "of which to read, decode, map and encode (the null sink, once ready)",
-        AtMost(0.6),
-        |rows| rows.median(("tx10", "null"), streaming_cpu),
-    ),
+    bar("cpu_s_per_million_to_encode", "of which to read, decode, map and encode", AtMost(0.6), |rows| {
+        rows.median(("tx10", "exactly_once"), |row| row.to_encode_cpu_seconds_per_million)
+    }),
     bar("encode_us", "encode alone, an order of 15 fields from tuple bytes, microseconds", AtMost(0.25), |rows| {
         rows.median(("encode", "walwright"), |row| row.microseconds)
     }),

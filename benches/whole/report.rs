@@ -51,6 +51,8 @@ pub(crate) struct Row {
     pub(crate) cpu_seconds_per_million: Option<f64>,
     /// Since it was ready.
     pub(crate) streaming_cpu_seconds_per_million: Option<f64>,
+    /// Of it, since then, the threads that read, and that decode, map and encode.
+    pub(crate) to_encode_cpu_seconds_per_million: Option<f64>,
     pub(crate) walsender_cpu_seconds_per_million: Option<f64>,
     pub(crate) kafka_cpu_seconds_per_million: Option<f64>,
     pub(crate) cpu_percent: Option<f64>,
@@ -107,7 +109,7 @@ impl Row {
     /// The head of the table that `print` fills.
     pub(crate) fn print_head() {
         println!(
-            "{:<18}{:<15}{:>5}{:>10}{:>11}{:>9}{:>7}{:>11}{:>9}{:>9}{:>8}{:>9}",
+            "{:<18}{:<15}{:>5}{:>10}{:>11}{:>9}{:>7}{:>8}{:>11}{:>9}{:>9}{:>8}{:>9}",
             "workload",
             "runner",
             "round",
@@ -115,6 +117,7 @@ impl Row {
             "streaming",
             "CPU s/M",
             "ready",
+            "encode",
             "walsender",
             "Kafka",
             "RSS MiB",
@@ -128,7 +131,7 @@ impl Row {
             value.map_or_else(|| "-".to_owned(), |value| format!("{value:.decimals$}"))
         };
         println!(
-            "{:<18}{:<15}{:>5}{:>10}{:>11}{:>9}{:>7}{:>11}{:>9}{:>9}{:>8}{:>9}",
+            "{:<18}{:<15}{:>5}{:>10}{:>11}{:>9}{:>7}{:>8}{:>11}{:>9}{:>9}{:>8}{:>9}",
             self.workload,
             self.runner,
             self.round,
@@ -136,6 +139,7 @@ impl Row {
             number(self.streaming_rows_per_second, 0),
             number(self.cpu_seconds_per_million, 2),
             number(self.streaming_cpu_seconds_per_million, 2),
+            number(self.to_encode_cpu_seconds_per_million, 2),
             number(self.walsender_cpu_seconds_per_million, 2),
             number(self.kafka_cpu_seconds_per_million, 2),
             number(self.peak_rss_mib(), 1),

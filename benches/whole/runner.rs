@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::backlog::Backlog;
+use crate::backlog::{Backlog, Shape};
 use crate::report::Row;
 use crate::support::daemon::{BINARY, Daemon};
 use crate::support::oms::site::{Configuration, Launch, Site};
 use crate::support::process::{Farewell, Process, pid, run as run_command, wait_for_end};
 use crate::support::subscriber::read_to_end;
 use crate::support::{Result, poll};
-use crate::usage::{Meter, Usage, cpu_s};
+use crate::usage::{Meter, Usage, cpu_s, threads_s};
 use crate::{Bench, copy_slot, debezium, drop_slot, per_second, stop};
 
 pub(crate) const READY: Duration = Duration::from_secs(120);
@@ -20,6 +20,8 @@ const DRAIN: Duration = Duration::from_secs(900);
 const LOOK: Duration = Duration::from_millis(100);
 /// Each look at the daemon is work of the daemon's, so while much is left there are few.
 const LOOK_MAX: Duration = Duration::from_secs(2);
+/// The daemon's threads that read, and that decode, map and encode.
+const TO_ENCODE: [&str; 2] = ["source", "assemble"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Runner {
@@ -67,6 +69,14 @@ pub(crate) fn race(bench: &mut Bench<'_>, backlogs: &[Backlog], runners: &[Runne
     }
     let sql = bench.site.sql()?;
     backlogs.iter().try_for_each(|backlog| drop_slot(&sql, &backlog.slot))
+}
+
+/// Drains a backlog of which nothing is reported. A broker that has just started interprets what is compiled later, and has
+/// not created its own topics.
+pub(crate) fn warm_up(bench: &Bench<'_>) -> Result<()> {
+    let backlog = Backlog::oms(bench.site, "warm_up", bench.sizes.changes / 2, Shape::Transactions(10))?;
+    publish(bench, &backlog, Runner::ExactlyOnce)?;
+    drop_slot(&bench.site.sql()?, &backlog.slot)
 }
 
 /// With the options that the daemon uses, so that the server has the same work.
@@ -130,11 +140,13 @@ fn publish(bench: &Bench<'_>, backlog: &Backlog, runner: Runner) -> Result<Row> 
     let mut daemon = launch.start()?;
     daemon.wait_ready(READY)?;
     let (ready, at_ready) = (Instant::now(), Usage::of(daemon.id())?);
+    let to_encode_s = || threads_s(daemon.id(), &TO_ENCODE);
+    let to_encode_at_ready_s = to_encode_s()?;
     let walsender = walsender(site, &name)?;
     wait_published(&daemon, backlog.changes)?;
     let (usage, walsender_s) = (Usage::of(daemon.id())?, cpu_s(walsender)?);
     let stretch = meter.stop(usage.cpu_s + walsender_s)?;
-    let streaming = ready.elapsed();
+    let (streaming, to_encode_s) = (ready.elapsed(), to_encode_s()? - to_encode_at_ready_s);
     stop(&mut daemon)?;
     let due = if runner == Runner::Null { 0 } else { backlog.changes };
     let bytes = take_off(site, &configuration, due)?;
@@ -145,6 +157,7 @@ fn publish(bench: &Bench<'_>, backlog: &Backlog, runner: Runner) -> Result<Row> 
         streaming_rows_per_second: Some(per_second(backlog.changes, streaming)),
         cpu_seconds_per_million: Some(usage.cpu_s * per_million),
         streaming_cpu_seconds_per_million: Some((usage.cpu_s - at_ready.cpu_s) * per_million),
+        to_encode_cpu_seconds_per_million: Some(to_encode_s * per_million),
         walsender_cpu_seconds_per_million: Some(walsender_s * per_million),
         kafka_cpu_seconds_per_million: Some(stretch.kafka_s * per_million),
         peak_rss_bytes: Some(usage.peak_bytes()),

@@ -37,6 +37,21 @@ pub(crate) fn cpu_s(process: u32) -> Result<f64> {
     Ok(ticks as f64 / TICKS_PER_SECOND)
 }
 
+/// The time that the threads with these names have run, all together; see sched-stats in the kernel's documentation.
+pub(crate) fn threads_s(process: u32, names: &[&str]) -> Result<f64> {
+    let mut run_ns = 0;
+    for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let task = task?.path();
+        // A thread may end between two looks.
+        let Ok(name) = std::fs::read_to_string(task.join("comm")) else { continue };
+        let Ok(times) = std::fs::read_to_string(task.join("schedstat")) else { continue };
+        if names.contains(&name.trim_end()) {
+            run_ns += times.split(' ').next().unwrap_or_default().parse::<u64>()?;
+        }
+    }
+    Ok(run_ns as f64 / 1e9)
+}
+
 /// The time for which all cores of the machine were busy.
 fn busy_s() -> Result<f64> {
     let stat = std::fs::read_to_string("/proc/stat")?;
