@@ -206,8 +206,9 @@ impl Admin {
             if resource.entries.is_empty() {
                 warn!(resource = ?resource.specifier, "settings may not be read, so they are not checked");
             }
-            let Some(place) = of.iter().position(|of| names(of, &resource.specifier)) else { continue };
-            all[place] = resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
+            let place = of.iter().position(|of| names(of, &resource.specifier));
+            let Some(settings) = place.and_then(|place| all.get_mut(place)) else { continue };
+            settings.extend(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))));
         }
         Ok(all)
     }

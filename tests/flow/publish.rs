@@ -354,7 +354,7 @@ fn topics_are_checked_and_created_where_asked() -> Outcome {
 
     wanted.create = Some((6, 1));
     let config = BTreeMap::from([("retention.ms".to_owned(), "888000".to_owned())]);
-    let before = topics::Wanted { name: "topics.before".to_owned(), create: Some((2, 1)), config, ..wanted.clone() };
+    let before = topics::Wanted { name: "topics.before".to_owned(), create: Some((2, 1)), config, ..wanted };
     // The second exists already when all three are asked for.
     topics::ensure(&admin, std::slice::from_ref(&wanted))?;
     let behind = topics::Wanted { name: "topics.behind".to_owned(), create: Some((3, 1)), ..wanted.clone() };
