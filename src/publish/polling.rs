@@ -55,11 +55,8 @@ impl Drop for Polling {
 }
 
 fn poll(client: &BaseProducer<Deliveries>, ending: &AtomicBool) {
-    let mut seen = 0;
     while !ending.load(Ordering::Relaxed) {
-        let done = client.context().done();
-        if done != seen || client.in_flight_count() > 0 {
-            seen = done;
+        if client.in_flight_count() > 0 {
             client.poll(BUSY);
         } else {
             (0..SAID).for_each(|_| client.poll(Duration::ZERO));

@@ -37,11 +37,16 @@ pub fn ensure(admin: &Admin, wanted: &[Wanted]) -> Result<Vec<Topic>> {
     topics.collect()
 }
 
+/// Looks the topics up, checks those that exist, and warns of what is unwise.
 fn look_up(admin: &Admin, wanted: &[&Wanted]) -> Result<Vec<Option<Topic>>> {
     let names: Vec<_> = wanted.iter().map(|wanted| wanted.name.as_str()).collect();
     let topics = admin.topics(&names)?;
     for (topic, wanted) in topics.iter().zip(wanted) {
-        topic.as_ref().map_or(Ok(()), |topic| approve(topic, wanted))?;
+        let Some(topic) = topic else { continue };
+        check(topic, wanted)?;
+        for finding in findings(topic, wanted) {
+            warn!(topic = wanted.name, "{finding}");
+        }
     }
     Ok(topics)
 }
@@ -62,20 +67,9 @@ fn creation(wanted: &Wanted) -> Option<Creation<'_>> {
     Some(Creation { name: &wanted.name, partitions, replication, config })
 }
 
-/// Checks the topic, and warns of what is unwise.
-fn approve(topic: &Topic, wanted: &Wanted) -> Result<()> {
-    check(topic, wanted)?;
-    for finding in findings(topic, wanted) {
-        warn!(topic = wanted.name, "{finding}");
-    }
-    Ok(())
-}
-
 /// Looks the topic up and checks it; None where it does not exist. Changes nothing.
 pub fn inspect(admin: &Admin, wanted: &Wanted) -> Result<Option<Topic>> {
-    let topic = admin.topic(&wanted.name)?;
-    topic.as_ref().map_or(Ok(()), |topic| approve(topic, wanted))?;
-    Ok(topic)
+    Ok(look_up(admin, &[wanted])?.pop().flatten())
 }
 
 /// The partition count that keys are spread over: the recorded one, so that a key stays in its partition when someone
