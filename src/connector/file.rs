@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::document::{Document, Entry, Reader, Section, nearest};
 use super::source::SourceSection;
-use super::{LargeTransactions, Place, Plan, SnapshotMode, SnapshotPlan, Unhandled};
+use super::{ByTable, LargeTransactions, Place, Plan, SnapshotMode, SnapshotPlan, Unhandled};
 use crate::contract::{Contract, Repository};
 use crate::error::{Fault, Faults};
 use topic::TopicDraft;
@@ -91,6 +91,7 @@ fn read(root: &mut Section<'_>, path: &Path, repository: &Repository, topic_pref
         large_transactions: head.large_transactions,
         snapshot: snapshot?,
         mapping_hash: String::new(),
+        by_table: ByTable::default(),
     };
     plan.mapping_hash = hash::of(&plan);
     Some(Connector { plan, source: head.connection })

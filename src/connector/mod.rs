@@ -11,8 +11,8 @@ mod source;
 pub use expression::{ColumnRef, Comparison, Expression, Literal, Node, NodeKind, Place, Side};
 pub use file::{Connector, load};
 pub use plan::{
-    EventPlan, FieldPlan, FieldSource, KeyKind, KeyPlan, LargeTransactions, NewColumns, OnNull, Plan, SnapshotMode,
-    SnapshotPlan, TablePlan, TombstonePlan, TopicCreate, TopicPlan, Unhandled,
+    ByTable, EventPlan, FieldPlan, FieldSource, KeyKind, KeyPlan, LargeTransactions, NewColumns, OnNull, Plan,
+    SnapshotMode, SnapshotPlan, TablePlan, TombstonePlan, TopicCreate, TopicPlan, Unhandled,
 };
 pub use reference::Reference;
 pub use source::{ResolvedSource, SourceSection};

@@ -1,7 +1,7 @@
 //! A checked connector: what map and encode compile from. Topics, events and tables refer to each other by index.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use super::{ColumnRef, Expression, Literal, Place};
 use crate::contract::Contract;
@@ -27,6 +27,19 @@ pub struct Plan {
     pub snapshot: SnapshotPlan,
     /// SHA-256 over all that decides which records a change yields, as hex: in the checkpoint.
     pub mapping_hash: String,
+    pub by_table: ByTable,
+}
+
+/// Each table's part of a plan by the indexes there: a stream of a thousand tables asks for each by itself. Made when it is
+/// first asked for; what is asked of a plan afterwards holds for the lists as they were then.
+#[derive(Clone, Debug, Default)]
+pub struct ByTable(OnceLock<HashMap<TableName, Parts>>);
+
+#[derive(Clone, Debug, Default)]
+struct Parts {
+    events: Vec<usize>,
+    tombstones: Vec<usize>,
+    table: Option<usize>,
 }
 
 /// A `[[topic]]`.
@@ -216,18 +229,37 @@ impl Plan {
     }
 
     /// The events that `table` feeds, with their indexes, in the order of the file.
-    pub fn events_of<'a>(&'a self, table: &'a TableName) -> impl Iterator<Item = (usize, &'a EventPlan)> {
-        self.events.iter().enumerate().filter(move |(_, event)| event.table == *table)
+    pub fn events_of(&self, table: &TableName) -> impl Iterator<Item = (usize, &EventPlan)> {
+        self.parts(table).events.iter().map(|index| (*index, &self.events[*index]))
     }
 
     /// The tombstones that `table` feeds, with their indexes.
-    pub fn tombstones_of<'a>(&'a self, table: &'a TableName) -> impl Iterator<Item = (usize, &'a TombstonePlan)> {
-        self.tombstones.iter().enumerate().filter(move |(_, tombstone)| tombstone.table == *table)
+    pub fn tombstones_of(&self, table: &TableName) -> impl Iterator<Item = (usize, &TombstonePlan)> {
+        self.parts(table).tombstones.iter().map(|index| (*index, &self.tombstones[*index]))
     }
 
     /// The section of `table`.
     pub fn table(&self, name: &TableName) -> Option<&TablePlan> {
-        self.tables.iter().find(|table| table.name == *name)
+        self.parts(name).table.map(|index| &self.tables[index])
+    }
+
+    fn parts(&self, table: &TableName) -> &Parts {
+        const NONE: &Parts = &Parts { events: Vec::new(), tombstones: Vec::new(), table: None };
+        self.by_table.0.get_or_init(|| self.all_parts()).get(table).unwrap_or(NONE)
+    }
+
+    fn all_parts(&self) -> HashMap<TableName, Parts> {
+        let mut all: HashMap<TableName, Parts> = HashMap::new();
+        for (index, event) in self.events.iter().enumerate() {
+            all.entry(event.table.clone()).or_default().events.push(index);
+        }
+        for (index, tombstone) in self.tombstones.iter().enumerate() {
+            all.entry(tombstone.table.clone()).or_default().tombstones.push(index);
+        }
+        for (index, table) in self.tables.iter().enumerate() {
+            all.entry(table.name.clone()).or_default().table.get_or_insert(index);
+        }
+        all
     }
 }
 

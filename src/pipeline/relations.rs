@@ -1,7 +1,7 @@
 //! The tables of the stream by the decoder's index: enriched from the catalog, their programs compiled anew with each
 //! version.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::metrics::ConnectorMetrics;
@@ -22,10 +22,10 @@ pub(super) struct Relations {
     enrich: Enrich,
     metrics: Arc<ConnectorMetrics>,
     tables: Vec<Option<TablePrograms>>,
-    /// By the decoder's index: the index of the table's name in `names`. Two OIDs can bear one name in a transaction (a
+    /// By the decoder's index: the number of the table's name in `names`. Two OIDs can bear one name in a transaction (a
     /// table that is dropped and created again), and ids count changes by name.
     numbers: Vec<usize>,
-    names: Vec<TableName>,
+    names: HashMap<TableName, usize>,
     reported: HashSet<(TableName, String)>,
 }
 
@@ -45,7 +45,7 @@ impl Relations {
             metrics,
             tables: Vec::new(),
             numbers: Vec::new(),
-            names: Vec::new(),
+            names: HashMap::new(),
             reported: HashSet::new(),
         }
     }
@@ -67,10 +67,8 @@ impl Relations {
     }
 
     fn number_of(&mut self, name: &TableName) -> usize {
-        self.names.iter().position(|known| known == name).unwrap_or_else(|| {
-            self.names.push(name.clone());
-            self.names.len() - 1
-        })
+        let next = self.names.len();
+        *self.names.entry(name.clone()).or_insert(next)
     }
 
     /// A Relation message arrived: this version of the table is valid from here on.

@@ -86,7 +86,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::connector::{EventPlan, KeyPlan, LargeTransactions, Place, TopicPlan, Unhandled};
+    use crate::connector::{ByTable, EventPlan, KeyPlan, LargeTransactions, Place, TopicPlan, Unhandled};
     use crate::model::{OperationSet, TableName};
 
     fn contract(version: u32) -> Contract {
@@ -135,6 +135,7 @@ mod tests {
                 bytes_per_second: None,
             },
             mapping_hash: String::new(),
+            by_table: ByTable::default(),
         }
     }
 

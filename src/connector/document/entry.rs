@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Reader, Section, Variable, nearest, position};
+use super::{Reader, Section, Variable, nearest};
 use crate::connector::Place;
 use crate::error::Fault;
 
@@ -55,10 +55,10 @@ impl<'r> Entry<'r> {
     pub(crate) fn text_place(&self) -> Place {
         let Value::File(value) = self.value else { return self.place() };
         let text = &self.reader.document.text;
-        let raw = text.get(value.span()).unwrap_or_default();
+        let raw = text.as_str().get(value.span()).unwrap_or_default();
         let quotes = if raw.starts_with("\"\"\"") || raw.starts_with("'''") { 3 } else { 1 };
         let newline = raw.get(quotes..).map_or(0, |rest| rest.len() - rest.trim_start_matches(['\r', '\n']).len());
-        let (line, column) = position::of(text, value.span().start + quotes + newline);
+        let (line, column) = text.position(value.span().start + quotes + newline);
         Place { file: self.reader.document.file.clone(), line, column }
     }
 

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub(crate) use entry::Entry;
+use position::Text;
 pub(crate) use section::Section;
 pub(crate) use suggest::nearest;
 
@@ -33,7 +34,7 @@ pub(crate) struct Variable {
 /// A file's text.
 pub(crate) struct Document {
     file: PathBuf,
-    text: String,
+    text: Text,
 }
 
 /// Collects the faults of one document while it is read.
@@ -48,7 +49,7 @@ pub(crate) struct Reader<'d> {
 impl Document {
     pub(crate) fn read(file: &Path) -> Result<Document, Fault> {
         match fs::read_to_string(file) {
-            Ok(text) => Ok(Document { file: file.to_owned(), text }),
+            Ok(text) => Ok(Document { file: file.to_owned(), text: Text::new(text) }),
             Err(error) => Err(Fault {
                 file: file.to_owned(),
                 line: 0,
@@ -62,13 +63,13 @@ impl Document {
 
     /// The document's table, or all faults of its syntax.
     pub(crate) fn parse(&self) -> Result<DeTable<'_>, Faults> {
-        let (table, errors) = DeTable::parse_recoverable(&self.text);
+        let (table, errors) = DeTable::parse_recoverable(self.text.as_str());
         if errors.is_empty() {
             return Ok(table.into_inner());
         }
         let fault = |error: &toml::de::Error| {
-            let (line, column) = position::of(&self.text, error.span().map_or(0, |span| span.start));
-            let line_text = self.text.lines().nth(line - 1).unwrap_or_default();
+            let (line, column) = self.text.position(error.span().map_or(0, |span| span.start));
+            let line_text = self.text.as_str().lines().nth(line - 1).unwrap_or_default();
             let excerpt = (!may_hold_secret(line_text)).then(|| excerpt(line_text, column));
             let message = format!("malformed TOML: {}", error.message());
             Fault { file: self.file.clone(), line, column, path: String::new(), message, excerpt }
@@ -105,7 +106,7 @@ impl<'d> Reader<'d> {
     }
 
     fn fault(&self, offset: Option<usize>, path: String, message: String) -> Fault {
-        let (line, column) = offset.map_or((0, 0), |offset| position::of(&self.document.text, offset));
+        let (line, column) = offset.map_or((0, 0), |offset| self.document.text.position(offset));
         Fault { file: self.document.file.clone(), line, column, path, message, excerpt: None }
     }
 }

@@ -1,11 +1,29 @@
 //! Byte offsets as lines and columns, and the excerpt that points at one.
 
-/// Line and column (in characters), both from 1, of a byte offset.
-pub(super) fn of(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
-    (line, before.get(line_start..).unwrap_or_default().chars().count() + 1)
+/// A text that knows where its lines begin: of a file with thousands of entries each asks for its own.
+pub(super) struct Text {
+    text: String,
+    /// Behind each newline.
+    starts: Vec<usize>,
+}
+
+impl Text {
+    pub(super) fn new(text: String) -> Text {
+        let starts = text.match_indices('\n').map(|(newline, _)| newline + 1).collect();
+        Text { text, starts }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Line and column (in characters), both from 1, of a byte offset.
+    pub(super) fn position(&self, offset: usize) -> (usize, usize) {
+        let lines = self.starts.partition_point(|start| *start <= offset);
+        let start = lines.checked_sub(1).map_or(0, |last| self.starts[last]);
+        let before = self.text.get(start..offset).or_else(|| self.text.get(start..)).unwrap_or_default();
+        (lines + 1, before.chars().count() + 1)
+    }
 }
 
 /// What is shown of a line at most on either side of a place, in characters.
@@ -22,6 +40,18 @@ pub(crate) fn excerpt(line: &str, column: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_and_columns_count_from_one_and_in_characters() {
+        let text = Text::new("a = 1\n\nü = \"é\"\n".to_owned());
+        let at = |part: &str| text.position(text.as_str().find(part).unwrap());
+        assert_eq!((text.position(0), at("1")), ((1, 1), (1, 5)));
+        assert_eq!((text.position(5), text.position(6)), ((1, 6), (2, 1)), "a newline ends its own line");
+        assert_eq!((at("ü"), at("é")), ((3, 1), (3, 6)));
+        let end = text.as_str().len();
+        assert_eq!((text.position(end), text.position(end + 5)), ((4, 1), (4, 1)), "never behind the text");
+        assert_eq!(Text::new(String::new()).position(0), (1, 1));
+    }
 
     #[test]
     fn of_a_long_line_the_part_around_the_place_is_shown() {

@@ -66,6 +66,7 @@ fn plan(events: Vec<EventPlan>) -> Plan {
         large_transactions: LargeTransactions::Whole,
         snapshot: SnapshotPlan { mode: SnapshotMode::None, workers: 1, rows_per_second: None, bytes_per_second: None },
         mapping_hash: String::new(),
+        by_table: ByTable::default(),
     }
 }
 

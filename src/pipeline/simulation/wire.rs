@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::connector::{
-    ColumnRef, EventPlan, FieldPlan, FieldSource, KeyKind, KeyPlan, LargeTransactions, NewColumns, OnNull, Place, Plan,
-    Side, TablePlan, TopicPlan, Unhandled,
+    ByTable, ColumnRef, EventPlan, FieldPlan, FieldSource, KeyKind, KeyPlan, LargeTransactions, NewColumns, OnNull,
+    Place, Plan, Side, TablePlan, TopicPlan, Unhandled,
 };
 use crate::contract::{Contract, ContractField, FieldType, Nullability};
 use crate::model::{Operation, TableName};
@@ -117,5 +117,6 @@ pub(super) fn plan(split: bool) -> Plan {
             bytes_per_second: None,
         },
         mapping_hash: String::new(),
+        by_table: ByTable::default(),
     }
 }
