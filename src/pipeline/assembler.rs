@@ -6,7 +6,6 @@
 
 mod gated;
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use gated::Gating;
@@ -17,7 +16,6 @@ use super::snapshot::Halves;
 use super::spares::Spares;
 use super::unit::{Ended, FilterRule, Tally, Unit, UnitKind};
 use crate::checkpoint::ledger::{Admission, Ledger};
-use crate::connector::Plan;
 use crate::decode::{Decoder, Message};
 use crate::error::{At, Result};
 use crate::faults::{self, Failpoint, Mutation, mutated};
@@ -105,14 +103,12 @@ impl TableCounts {
 
 impl Assembler {
     pub(super) fn new(
-        plan: &Arc<Plan>,
         epoch: u32,
         ledger: Ledger,
         relations: Relations,
         emitter: Emitter,
         large_bytes: usize,
     ) -> Assembler {
-        let width = plan.events.len() + plan.tombstones.len();
         Assembler {
             next_lsn: ledger.next_lsn(),
             heard: Instant::now(),
@@ -126,7 +122,7 @@ impl Assembler {
             large_bytes,
             batch: Batch::default(),
             spares: Spares::default(),
-            done: Tally::new(width),
+            done: Tally::default(),
             has_whole: false,
             has_moved: false,
             reply_owed: false,
@@ -140,7 +136,7 @@ impl Assembler {
                 first_record: 0,
                 first_byte: 0,
                 large: false,
-                tally: Tally::new(width),
+                tally: Tally::default(),
                 counts: TableCounts::default(),
             },
         }
@@ -297,8 +293,7 @@ impl Assembler {
             let kept = (0..records.len()).filter(|at| last(*at)).map(|at| records[at].clone()).collect();
             *records = kept;
         }
-        let empty = Tally::new(self.done.events.len());
-        let tally = std::mem::replace(&mut self.done, empty);
+        let tally = std::mem::take(&mut self.done);
         let oldest_us = tally.transactions.first().map(|ended| ended.commit_us).filter(|_| !batch.is_empty());
         self.leave(Unit::new(UnitKind::Whole { next_lsn }, batch, tally, oldest_us), sink)
     }
@@ -393,8 +388,7 @@ impl Assembler {
 
     fn piece(&mut self, end: Option<Lsn>, sink: &mut impl FnMut(Unit) -> Result<()>) -> Result<()> {
         let transaction = &mut self.transaction;
-        let empty = Tally::new(transaction.tally.events.len());
-        let tally = std::mem::replace(&mut transaction.tally, empty);
+        let tally = std::mem::take(&mut transaction.tally);
         (transaction.first_record, transaction.first_byte) = (0, 0);
         let kind = UnitKind::Piece { commit_lsn: transaction.commit_lsn, changes: transaction.changes, end };
         let oldest_us = Some(transaction.commit_us);

@@ -194,7 +194,7 @@ impl Emitter {
         };
         let repeated = write(batch, &mut self.id)
             .map_err(|error: crate::error::Error| error.at(At::contract(&event.contract.path)))?;
-        tally.events[index] += 1;
+        tally.events.add(index, 1);
         tally.repeated += u64::from(repeated);
         Ok(())
     }
@@ -218,7 +218,7 @@ impl Emitter {
         }
         let key = start..batch.bytes.len();
         let partition = partition(&batch.bytes[key.clone()], self.partitions[topic]);
-        tally.events[number] += 1;
+        tally.events.add(number, 1);
         if is_repeated(&mut self.repeats, place, number, (topic, partition)) {
             batch.bytes.truncate(start);
             tally.repeated += 1;

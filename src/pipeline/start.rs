@@ -260,7 +260,7 @@ impl<'a> Attempt<'a> {
         // The server of the stream, also where a failover comes between.
         let settings = SourceSettings { hosts: vec![sql.host().to_owned()], ..settings };
         let (gate, workers) = readers(connector, &checkpoint, progress, &sql, &settings)?;
-        let mut assembler = Assembler::new(plan, checkpoint.epoch, ledger, relations, emitter, LARGE_BYTES);
+        let mut assembler = Assembler::new(checkpoint.epoch, ledger, relations, emitter, LARGE_BYTES);
         assembler.set_gate(gate);
         let session = Session {
             units,

@@ -84,14 +84,14 @@ pub(super) enum UnitKind {
 }
 
 /// Counts that become metrics when the unit is on Kafka: every change received is published, filtered or covered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     /// Changes received.
     pub(super) received: u64,
     /// Changes that at least one event or tombstone took.
     pub(super) published: u64,
     /// Events (and tombstones) by index: the plan's events first, then its tombstones.
-    pub(super) events: Vec<u64>,
+    pub(super) events: Counts,
     /// Events and tombstones among them that are on Kafka since before this session, and are not sent again.
     pub(super) repeated: u64,
     /// Changes that a snapshot's read holds.
@@ -100,6 +100,37 @@ pub(super) struct Tally {
     pub(super) filtered: [u64; FilterRule::COUNT],
     /// The source transactions that end in this unit.
     pub(super) transactions: Vec<Ended>,
+}
+
+/// Counts by index. Adding and clearing them costs what the counted ones do, of a thousand tables those of a transaction.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    all: Vec<u64>,
+    /// Of which there are any.
+    counted: Vec<usize>,
+}
+
+impl Counts {
+    /// Counts `count` more.
+    pub(super) fn add(&mut self, index: usize, count: u64) {
+        if self.all.len() <= index {
+            self.all.resize(index + 1, 0);
+        }
+        let sum = &mut self.all[index];
+        if *sum == 0 {
+            self.counted.push(index);
+        }
+        *sum += count;
+    }
+
+    /// Each index of which there are any, with its count.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.counted.iter().map(|index| (*index, self.all[*index]))
+    }
+
+    fn clear(&mut self) {
+        self.counted.drain(..).for_each(|index| self.all[index] = 0);
+    }
 }
 
 /// A source transaction that has ended.
@@ -143,19 +174,13 @@ impl FilterRule {
 }
 
 impl Tally {
-    /// A tally for so many events and tombstones.
-    pub(super) fn new(events: usize) -> Tally {
-        Tally { events: vec![0; events], ..Tally::default() }
-    }
-
     /// Adds what `other` counted.
     pub(super) fn add(&mut self, other: &Tally) {
         self.received += other.received;
         self.published += other.published;
         self.repeated += other.repeated;
         self.covered += other.covered;
-        self.events.resize(self.events.len().max(other.events.len()), 0);
-        self.events.iter_mut().zip(&other.events).for_each(|(sum, count)| *sum += count);
+        other.events.iter().for_each(|(index, count)| self.events.add(index, count));
         self.filtered.iter_mut().zip(&other.filtered).for_each(|(sum, count)| *sum += count);
         self.transactions.extend_from_slice(&other.transactions);
     }
@@ -165,7 +190,7 @@ impl Tally {
         self.add(other);
         (other.received, other.published, other.repeated, other.covered) = (0, 0, 0, 0);
         other.filtered = [0; FilterRule::COUNT];
-        other.events.fill(0);
+        other.events.clear();
         other.transactions.clear();
     }
 

@@ -117,8 +117,7 @@ impl Assembler {
         if let Some(gate) = &mut self.gating.gate
             && gate.hurries()
         {
-            let (kind, none) =
-                (UnitKind::Chunk { beside, anew: gate.begun_anew() }, Tally::new(self.done.events.len()));
+            let (kind, none) = (UnitKind::Chunk { beside, anew: gate.begun_anew() }, Tally::default());
             self.leave(Unit::new(kind, Batch::default(), none, None), sink)?;
         }
         if self.gating.gate.as_ref().is_some_and(Gate::is_over) {
@@ -196,7 +195,7 @@ impl Assembler {
         let position = self.read_position();
         self.compile(&read.rows.relation)?;
         let mut batch = self.spares.take().unwrap_or_default();
-        let mut tally = Tally::new(self.done.events.len());
+        let mut tally = Tally::default();
         let mut rows = CopyRows::new(&read.rows.bytes, &read.rows.slots)?;
         let (mut count, mut spelling, mut version) = (0, Vec::new(), Vec::new());
         let capture = match read.variant {

@@ -45,7 +45,7 @@ fn assembler(mode: HeaderMode) -> Assembler {
     let relations = Relations::new(plan.clone(), ids, 0, Box::new(enrich), metrics);
     let uris = vec!["http://registry/schemas/ids/1".to_owned(); plan.events.len()];
     let emitter = Emitter::new(plan.clone(), mode, &uris, vec![6; plan.topics.len()]);
-    Assembler::new(&plan, 0, Ledger::new(Lsn(1), None), relations, emitter, usize::MAX)
+    Assembler::new(0, Ledger::new(Lsn(1), None), relations, emitter, usize::MAX)
 }
 
 /// One transaction of orders that are placed and paid, committed at `lsn`, which ends at the next one.

@@ -257,7 +257,7 @@ impl ConnectorMetrics {
         self.received.inc_by(tally.received);
         self.published.inc_by(tally.published);
         self.covered.inc_by(tally.covered);
-        self.events.iter().zip(&tally.events).for_each(|(counter, count)| counter.inc_by(*count));
+        tally.events.iter().for_each(|(index, count)| self.events[index].inc_by(count));
         self.filtered.iter().zip(&tally.filtered).for_each(|(counter, count)| counter.inc_by(*count));
         self.repeated.inc_by(tally.repeated);
         self.transactions.inc_by(tally.transactions.len() as u64);

@@ -44,6 +44,6 @@ pub(super) fn assembler(split: bool, epoch: u32, ledger: Ledger, repeats: Repeat
         let relations = Relations::new(plan.clone(), ids, epoch, Box::new(enrich), metrics.clone());
         let mut emitter = Emitter::new(plan.clone(), HeaderMode::Core, &["u".to_owned()], vec![2]);
         emitter.leave_out(repeats);
-        Assembler::new(plan, epoch, ledger, relations, emitter, LARGE_BYTES)
+        Assembler::new(epoch, ledger, relations, emitter, LARGE_BYTES)
     })
 }
